@@ -1,0 +1,291 @@
+package engine
+
+import (
+	"context"
+	"io"
+
+	"vmctl/pkg/spec"
+)
+
+// Host is a connection to one libvirt host, cut into the rooms the engine needs.
+// A method that finds nothing returns an error of kind fault.NotFound; a lost
+// connection is fault.Unreachable. Every method is one libvirt call, or the few
+// that reading one object takes.
+type Host struct {
+	// URI is the connection's URI as libvirt normalised it.
+	URI string
+	// Local says that client and host are the same machine, sharing one file system.
+	Local bool
+	// Session says that the connection is an unprivileged one.
+	Session bool
+
+	Inspector Inspector
+	Domains   Domains
+	Pools     Pools
+	Volumes   Volumes
+	Networks  Networks
+	Consoles  Consoles
+	Events    Events
+}
+
+// Capabilities is what the host can do, read from the host and never guessed.
+type Capabilities struct {
+	// Arch is the host's architecture in libvirt's words, such as x86_64.
+	Arch string
+	// KVM says whether guests can really run under KVM.
+	KVM bool
+	// NoKVM is one sentence that says why not, when KVM is false.
+	NoKVM string
+	// EFI and SecureBoot say whether firmware for them is installed.
+	EFI, SecureBoot bool
+	// Libvirt and Hypervisor are versions, such as 9.0.0 and "QEMU 7.2.0".
+	Libvirt, Hypervisor string
+	// Hostname is the host's own name for itself.
+	Hostname string
+}
+
+// Inspector reads what the host can do.
+type Inspector interface {
+	Capabilities(ctx context.Context) (Capabilities, error)
+}
+
+// State is a domain's state.
+type State string
+
+// The states, in virsh's words.
+const (
+	StateRunning  State = "running"
+	StatePaused   State = "paused"
+	StateShutOff  State = "shut off"
+	StateShutdown State = "in shutdown"
+	StateCrashed  State = "crashed"
+	StateOther    State = "other"
+)
+
+// Active reports whether a QEMU process exists.
+func (s State) Active() bool { return s != StateShutOff && s != StateCrashed }
+
+// Domain is one observed domain.
+type Domain struct {
+	Name, UUID string
+	State      State
+	Autostart  bool
+	// Record is vmctl's metadata of the persistent definition; nil when foreign.
+	Record *Record
+	// Memory and CPUs of the persistent definition.
+	Memory spec.Size
+	CPUs   int
+	// Live is what the running guest has; nil when it is off.
+	Live *Live
+	// Disks are the files of all disks of the persistent definition.
+	Disks []string
+	// ManagedSave says that a saved memory image exists.
+	ManagedSave bool
+}
+
+// Live is what a running guest has now.
+type Live struct {
+	// Record is the metadata with which the guest was started (updated by live changes).
+	Record *Record
+	// Memory is the balloon's present size, MaxMemory the most it can take without a restart.
+	Memory, MaxMemory spec.Size
+	// CPUs are online, MaxCPUs the most that can be without a restart.
+	CPUs, MaxCPUs int
+}
+
+// DomainSummary is a row of a list.
+type DomainSummary struct {
+	Name, UUID string
+	State      State
+	Autostart  bool
+	// Managed says that the domain carries vmctl's metadata.
+	Managed bool
+	// Record is set when Managed.
+	Record *Record
+	Memory spec.Size
+	CPUs   int
+}
+
+// Definition is everything the host needs to define a domain.
+type Definition struct {
+	UUID string
+	// Machine has its network resolved and its accelerator decided (never auto).
+	Machine spec.Machine
+	// Arch is the guest's architecture.
+	Arch string
+	// Root is the path of the root disk on the host, always qcow2.
+	Root string
+	// Base is the chain below the root disk.
+	Base Base
+	// Log is the path on the host that takes what the serial console prints.
+	Log string
+	// Record goes into the metadata.
+	Record Record
+}
+
+// Base is the image a root disk lies on, as the host sees it.
+type Base struct {
+	// Path on the host.
+	Path string
+	// Format is qcow2 or raw.
+	Format string
+	// Size is the virtual size.
+	Size spec.Size
+}
+
+// ShutdownMode says by what a guest is asked to power off.
+type ShutdownMode string
+
+// The ways, each one libvirt flag.
+const (
+	ShutdownAgent ShutdownMode = "agent"
+	ShutdownACPI  ShutdownMode = "acpi"
+)
+
+// Domains reads and changes domains. Names, not handles: nothing is kept open.
+type Domains interface {
+	// ListDomains reads all domains in a fixed number of calls, plus one for each
+	// managed one's metadata.
+	ListDomains(ctx context.Context) ([]DomainSummary, error)
+	Domain(ctx context.Context, name string) (*Domain, error)
+	// DefineDomain creates the persistent definition or replaces the one with the
+	// same UUID (virDomainDefineXMLFlags with VALIDATE).
+	DefineDomain(ctx context.Context, d Definition) error
+	// StartDomain boots; paused stops before the guest's first instruction.
+	StartDomain(ctx context.Context, name string, paused bool) error
+	ResumeDomain(ctx context.Context, name string) error
+	// ShutdownDomain asks the guest; it does not wait.
+	ShutdownDomain(ctx context.Context, name string, mode ShutdownMode) error
+	// DestroyDomain pulls the plug.
+	DestroyDomain(ctx context.Context, name string) error
+	// UndefineDomain removes the definition with its NVRAM, managed save, snapshot and
+	// checkpoint metadata and TPM state.
+	UndefineDomain(ctx context.Context, name string) error
+	SetAutostart(ctx context.Context, name string, on bool) error
+	// SetLiveMemory moves the balloon and notes the size in the live metadata.
+	SetLiveMemory(ctx context.Context, name string, size spec.Size) error
+	// SetLiveCPUs brings CPUs online or takes them off.
+	SetLiveCPUs(ctx context.Context, name string, n int) error
+	// ResizeLiveDisk grows the disk of a running guest, which is told.
+	ResizeLiveDisk(ctx context.Context, name, path string, size spec.Size) error
+	// DomainXML is the XML as libvirt has it; inactive asks for the persistent one.
+	DomainXML(ctx context.Context, name string, inactive bool) (string, error)
+}
+
+// PoolState is where a storage pool stands.
+type PoolState string
+
+// The states of a pool.
+const (
+	PoolAbsent   PoolState = "absent"
+	PoolInactive PoolState = "inactive"
+	PoolActive   PoolState = "active"
+)
+
+// Pool is vmctl's storage pool on the host.
+type Pool struct {
+	Name string
+	// Target is the directory on the host.
+	Target string
+	State  PoolState
+	// Autostart is false for a pool that would not come back when the host reboots.
+	Autostart bool
+	// Available is the free space in bytes; 0 when the pool is not active.
+	Available spec.Size
+}
+
+// Pools reads and makes vmctl's storage pool: a directory pool named "vmctl".
+type Pools interface {
+	// Pool never returns NotFound: an absent pool has State PoolAbsent and the
+	// Target it would get.
+	Pool(ctx context.Context) (Pool, error)
+	DefinePool(ctx context.Context) error
+	// BuildPool makes the directory.
+	BuildPool(ctx context.Context) error
+	StartPool(ctx context.Context) error
+	AutostartPool(ctx context.Context) error
+}
+
+// Volume is a file in the pool.
+type Volume struct {
+	Name, Path, Format string
+	// Capacity is the virtual size, Allocation what it takes on the host's disk.
+	Capacity, Allocation spec.Size
+	// Backing is the path of the image it lies on, or empty.
+	Backing string
+}
+
+// Volumes reads and changes volumes of the pool.
+type Volumes interface {
+	Volume(ctx context.Context, name string) (*Volume, error)
+	// ListVolumes gives those whose name begins with the prefix, after asking the
+	// host to look at the directory again.
+	ListVolumes(ctx context.Context, prefix string) ([]Volume, error)
+	// CreateOverlay makes a qcow2 volume that lies on a base.
+	CreateOverlay(ctx context.Context, name string, size spec.Size, base Base) error
+	// CreateVolume makes an empty volume of a format.
+	CreateVolume(ctx context.Context, name, format string, size spec.Size) error
+	// Upload fills a volume from the start; progress is called with bytes sent.
+	Upload(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error
+	ResizeVolume(ctx context.Context, name string, size spec.Size) error
+	DeleteVolume(ctx context.Context, name string) error
+	// ReadVolume streams the raw bytes of a volume's file from an offset to its end.
+	ReadVolume(ctx context.Context, name string, offset int64) (io.ReadCloser, error)
+}
+
+// Network is a libvirt network.
+type Network struct {
+	Name   string
+	Active bool
+}
+
+// Lease is an address that the host's DHCP server gave out.
+type Lease struct {
+	MAC, Address, Hostname string
+}
+
+// Networks reads and starts networks.
+type Networks interface {
+	Network(ctx context.Context, name string) (Network, error)
+	ListNetworks(ctx context.Context) ([]Network, error)
+	StartNetwork(ctx context.Context, name string) error
+	// Addresses are the guest's addresses from the agent or, without one, the DHCP leases.
+	Addresses(ctx context.Context, domain string) ([]string, error)
+}
+
+// Consoles opens serial consoles.
+type Consoles interface {
+	// OpenConsole attaches to the first serial console. It is refused (fault.Refused)
+	// when somebody else is attached, unless force throws them out. Read returns
+	// io.EOF when the domain stops.
+	OpenConsole(ctx context.Context, domain string, force bool) (io.ReadWriteCloser, error)
+}
+
+// EventKind says what happened to a domain.
+type EventKind string
+
+// The events the engine waits for.
+const (
+	EventStarted      EventKind = "started"
+	EventStopped      EventKind = "stopped"
+	EventCrashed      EventKind = "crashed"
+	EventAgent        EventKind = "agent connected"
+	EventUndefined    EventKind = "undefined"
+	EventOther        EventKind = "other"
+	EventDisconnected EventKind = "connection lost"
+)
+
+// Event is one thing that happened to one domain.
+type Event struct {
+	Kind   EventKind
+	Domain string
+}
+
+// Events tells what happens to a domain.
+type Events interface {
+	// Watch begins at once and ends with ctx, when the channel is closed. An empty
+	// name watches all domains.
+	Watch(ctx context.Context, domain string) (<-chan Event, error)
+	// AgentConnected asks whether the guest agent's channel is open now.
+	AgentConnected(ctx context.Context, domain string) (bool, error)
+}

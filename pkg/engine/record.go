@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"strings"
+
+	"github.com/google/uuid"
+
+	"vmctl/pkg/spec"
+)
+
+// RecordVersion is the metadata's version. A newer one on a domain is refused.
+const RecordVersion = 1
+
+// Rendering counts changes in how a definition becomes XML. A machine defined by
+// an older rendering is defined anew by the next up.
+const Rendering = 1
+
+// Record is what vmctl writes into the metadata of its domains: who owns it and
+// what it was made from. It is all the state there is; it holds no secret.
+type Record struct {
+	Version   int
+	Rendering int
+	// Vmctl is the version of the program that wrote it, for people.
+	Vmctl string
+	// Project is the directory, on the client, of the project that owns the machine.
+	Project string
+	// Image is Image.ID of what the root disk lies on; Source is how the definition named it.
+	Image, Source string
+	// Base is the path of the base image on the host.
+	Base string
+	// Root and Log are the names of the machine's volumes.
+	Root, Log string
+	// The definition, as declared.
+	Memory     spec.Size
+	CPUs       int
+	Disk       spec.Size
+	Accel      spec.Accel
+	Firmware   spec.Firmware
+	SecureBoot bool
+	Network    string
+	Ports      []spec.Port
+}
+
+// namespace makes the machines' UUIDs; it was drawn once and must never change.
+var namespace = uuid.MustParse("5c5b1a3e-0a86-4b53-9d0e-7a1f3c2f6d90")
+
+// UUID is the machine's UUID: a function of its name alone, so that two vmctl
+// which create the same machine are told apart by libvirt itself.
+func UUID(machine string) string {
+	return uuid.NewSHA1(namespace, []byte(machine)).String()
+}
+
+// Volume names. The UUID in them says whose they are.
+
+func volumePrefix(machine string) string { return machine + "." + UUID(machine) + "." }
+
+// RootVolume is the name of the machine's root disk.
+func RootVolume(machine string) string { return volumePrefix(machine) + "root.qcow2" }
+
+// LogVolume is the name of the file that takes what the serial console prints.
+func LogVolume(machine string) string { return volumePrefix(machine) + "console.log" }
+
+const basePrefix = "base-"
+
+// BaseVolume is the name under which an image is uploaded; CommitVolume that of the
+// empty volume that marks a finished upload.
+func BaseVolume(img Image) string { return basePrefix + img.ID + "." + img.Format }
+
+// CommitVolume marks that BaseVolume was uploaded whole: libvirt cannot rename.
+func CommitVolume(img Image) string { return BaseVolume(img) + ".ok" }
+
+// Image is a verified bootable disk on the client.
+type Image struct {
+	// ID is what the image is, in characters fit for a file name: "nix-<store hash>" or "sha256-<hex>".
+	ID string
+	// Source is how the definition named it.
+	Source string
+	// Path is the file on the client.
+	Path string
+	// Format is qcow2 or raw.
+	Format string
+	// Size is the virtual size, FileSize the file's length.
+	Size, FileSize spec.Size
+	// InPlace says that the file never changes (it is in the nix store, kept by a GC
+	// root) and that QEMU can reach it there: a root disk may lie directly on it.
+	InPlace bool
+}
+
+// ShortID is enough of the ID for people.
+func (i Image) ShortID() string { return shortID(i.ID) }
+
+func shortID(id string) string {
+	kind, hash, ok := strings.Cut(id, "-")
+	if !ok {
+		return id
+	}
+	return kind + "-" + hash[:min(len(hash), 12)]
+}

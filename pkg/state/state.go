@@ -1,0 +1,65 @@
+// Package state says where on the client vmctl keeps what makes it fast: caches,
+// GC roots and locks. Nothing here is needed for correctness; libvirt holds the truth.
+package state
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"vmctl/pkg/fault"
+)
+
+// Dirs are the directories, none of which need exist yet.
+type Dirs struct {
+	// Cache may be deleted at any time.
+	Cache string
+	// State holds the GC roots of images that machines use.
+	State string
+	// Runtime holds locks, for as long as a process holds them.
+	Runtime string
+}
+
+// Find resolves the directories by the XDG base directory specification. Without
+// HOME and the XDG variables it gives an error that names them.
+func Find(getenv func(string) string) (Dirs, error) {
+	home := getenv("HOME")
+	pick := func(variable, fallback string) string {
+		if dir := getenv(variable); filepath.IsAbs(dir) {
+			return filepath.Join(dir, "vmctl")
+		}
+		if !filepath.IsAbs(home) {
+			return ""
+		}
+		return filepath.Join(home, fallback, "vmctl")
+	}
+	d := Dirs{Cache: pick("XDG_CACHE_HOME", ".cache"), State: pick("XDG_STATE_HOME", ".local/state")}
+	if d.Cache == "" || d.State == "" {
+		return Dirs{}, fault.New(fault.Other, "there is no home directory to keep caches in: HOME is not set").
+			WithHint("set HOME, or both XDG_CACHE_HOME and XDG_STATE_HOME")
+	}
+	d.Runtime = filepath.Join(d.State, "locks")
+	if dir := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			d.Runtime = filepath.Join(dir, "vmctl")
+		}
+	}
+	return d, nil
+}
+
+// GCRoots is the directory of the GC root links that keep one machine's images on one host.
+func (d Dirs) GCRoots(hostURI, machine string) string {
+	return filepath.Join(d.State, "gcroots", fileName(hostURI), machine)
+}
+
+// fileName makes any string one path element that stays readable.
+func fileName(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '-', r == '+', r == '@':
+			return r
+		default:
+			return '_'
+		}
+	}, s)
+}
