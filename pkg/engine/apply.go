@@ -1,0 +1,95 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"vmctl/pkg/fault"
+	"vmctl/pkg/progress"
+)
+
+// undoTime bounds how long taking back may need after a failure or Ctrl-C.
+const undoTime = 30 * time.Second
+
+// apply carries out a plan. It decides nothing. When an operation fails, what this
+// run created is taken back in reverse order, with a context of its own because the
+// caller's may be the reason for the failure.
+func (e *Engine) apply(ctx context.Context, p *Plan) error {
+	for _, note := range p.Notes {
+		e.Sink.Emit(progress.Event{ID: p.Machine + "/note", Status: progress.Note, Text: note})
+	}
+	var undo []step
+	for _, o := range p.Ops {
+		err := ctx.Err()
+		if err == nil {
+			err = e.perform(ctx, p.Machine, o)
+		}
+		if err != nil {
+			return errors.Join(interrupted(ctx, err), e.undo(ctx, undo))
+		}
+		if o.undo != nil {
+			undo = append(undo, o.undo)
+		}
+	}
+	return nil
+}
+
+// perform runs one operation and tells the sink. The cgo call cannot be cut short, so
+// an operation that was interrupted may still have happened: its own undo is tried.
+func (e *Engine) perform(ctx context.Context, machine string, o Op) error {
+	event := progress.Event{ID: machine + "/" + string(o.Action) + " " + o.Resource, Text: string(o.Action) + " " + o.Resource, Detail: o.Cause}
+	if o.total > 0 {
+		event.Unit, event.Total = progress.Bytes, o.total
+	}
+	e.Sink.Emit(event)
+	err := o.run(ctx, e, func(sent int64) {
+		event.Current = sent
+		e.Sink.Emit(event)
+	})
+	event.Status = progress.Done
+	if err != nil {
+		event.Status, event.Err = progress.Failed, err
+		if ctx.Err() != nil && o.undo != nil {
+			err = errors.Join(err, e.undo(ctx, []step{o.undo}))
+		}
+	}
+	e.Sink.Emit(event)
+	return err
+}
+
+// undo runs the steps backwards. What is gone already is as wanted.
+func (e *Engine) undo(ctx context.Context, steps []step) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	var failures []error
+	for i := len(steps) - 1; i >= 0; i-- {
+		if err := steps[i](ctx, e); err != nil && !fault.Is(err, fault.NotFound) {
+			failures = append(failures, fault.New(fault.KindOf(err), "taking back what was done: %w", err).
+				WithHint("vmctl down removes what is left"))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// interrupted makes a cancelled context the reason, whatever the call said.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return fault.New(fault.Timeout, "timed out: %w", err)
+	}
+	return fault.New(fault.Interrupted, "interrupted; what was begun has been taken back")
+}
+
+// upload sends an image's file to its volume.
+func (e *Engine) upload(ctx context.Context, img Image, sent report) error {
+	file, err := os.Open(img.Path)
+	if err != nil {
+		return fault.New(fault.Build, "cannot read image %s: %w", img.Path, err)
+	}
+	defer func() { _ = file.Close() }()
+	return e.Host.Volumes.Upload(ctx, BaseVolume(img), file, int64(img.FileSize), sent)
+}

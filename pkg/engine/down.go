@@ -1,0 +1,126 @@
+package engine
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"vmctl/pkg/fault"
+)
+
+// DownOptions are what a person may ask of down and stop.
+type DownOptions struct {
+	// Timeout is how long the guest may take before it is destroyed; 0 destroys at once.
+	Timeout time.Duration
+	// Force destroys at once.
+	Force bool
+}
+
+// Removal is what down found and did.
+type Removal struct {
+	// Existed is false when there was nothing to remove.
+	Existed bool
+	// Halted says how the guest came to be off.
+	Halted string
+	// Volumes are the names of those removed.
+	Volumes []string
+}
+
+// Down removes a machine and all that up made for it, in the order that leaves only
+// what the next down recognises when it is killed: the domain, which says whose the
+// rest is, goes last.
+func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal, error) {
+	unlock, err := e.lock(ctx, name, "")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	domain, err := found(e.Host.Domains.Domain(ctx, name))
+	if err != nil {
+		return nil, err
+	}
+	removal := &Removal{Existed: domain != nil, Halted: HaltedAlready}
+	plan := &Plan{Machine: name, Host: e.Host.URI}
+	if domain != nil {
+		if err := e.owned(domain, false); err != nil {
+			return nil, err
+		}
+		if domain.State.Active() {
+			plan.Ops = append(plan.Ops, op(ActionStopDomain, name, "", func(ctx context.Context, e *Engine) error {
+				var err error
+				removal.Halted, err = e.halt(ctx, name, o.Timeout, o.Force)
+				return err
+			}, nil))
+		}
+	}
+	volumes, err := e.machineVolumes(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range volumes {
+		removal.Existed = true
+		removal.Volumes = append(removal.Volumes, v.Name)
+		plan.Ops = append(plan.Ops, deleteVolume(v.Name, ""))
+	}
+	if domain != nil {
+		plan.Ops = append(plan.Ops, op(ActionUndefine, name, "", undefining(name), nil))
+	}
+	if err := e.apply(ctx, plan); err != nil {
+		return nil, err
+	}
+	return removal, e.removeUnusedBases(ctx, domain)
+}
+
+// machineVolumes are the volumes in the pool that up made for the machine. A pool that
+// is not active is left alone: nothing in it can be in use.
+func (e *Engine) machineVolumes(ctx context.Context, name string) ([]Volume, error) {
+	pool, err := e.Host.Pools.Pool(ctx)
+	if err != nil || pool.State != PoolActive {
+		return nil, err
+	}
+	all, err := e.Host.Volumes.ListVolumes(ctx, volumePrefix(name))
+	if err != nil {
+		return nil, err
+	}
+	var made []Volume
+	for _, v := range all {
+		// The log's rotated pieces carry a number behind its name.
+		if v.Name == RootVolume(name) || strings.HasPrefix(v.Name, LogVolume(name)) {
+			made = append(made, v)
+		}
+	}
+	return made, nil
+}
+
+// removeUnusedBases removes the image that the machine's root disk lay on, when it was
+// uploaded and nothing else lies on it.
+func (e *Engine) removeUnusedBases(ctx context.Context, was *Domain) error {
+	if was == nil || was.Record == nil || was.Record.Image == "" || !strings.Contains(was.Record.Base, "/"+basePrefix+was.Record.Image) {
+		return nil
+	}
+	unlock, err := e.Locker.Lock(ctx, basePrefix+was.Record.Image)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	all, err := e.Host.Volumes.ListVolumes(ctx, "")
+	if err != nil {
+		return err
+	}
+	var unused []Volume
+	for _, v := range all {
+		if v.Backing == was.Record.Base {
+			return nil
+		}
+		if strings.HasPrefix(v.Name, basePrefix+was.Record.Image) {
+			unused = append(unused, v)
+		}
+	}
+	for i := len(unused) - 1; i >= 0; i-- {
+		// The marker sorts behind its volume and goes first.
+		if err := e.Host.Volumes.DeleteVolume(ctx, unused[i].Name); err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+	}
+	return nil
+}

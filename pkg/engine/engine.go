@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"vmctl/pkg/fault"
+	"vmctl/pkg/progress"
+	"vmctl/pkg/spec"
+)
+
+// Engine carries out the verbs on one host.
+type Engine struct {
+	// Host is where the machines are.
+	Host *Host
+	// Project is the directory of the project on the client; empty outside of one.
+	Project string
+	// Version is vmctl's own, noted in the metadata.
+	Version string
+	// Locker keeps two vmctl of one client off the same machine.
+	Locker Locker
+	// Sink is told of every operation.
+	Sink progress.Sink
+	// Log is for debugging.
+	Log *slog.Logger
+}
+
+// Locker gives exclusive locks by name. Lock waits until ctx ends; the function it
+// returns releases. A lock dies with its process.
+type Locker interface {
+	Lock(ctx context.Context, name string) (unlock func(), err error)
+}
+
+// Wanted is what is declared: a definition with its image found.
+type Wanted struct {
+	Machine spec.Machine
+	Image   Image
+}
+
+// Options are what a person may ask of up and plan beyond the definition.
+type Options struct {
+	// Replace allows the root disk to be made anew, losing what is in it.
+	Replace bool
+	// Restart stops and starts a running machine when changes wait for its next boot.
+	Restart bool
+	// Adopt takes over a machine that another project directory made.
+	Adopt bool
+	// StopTimeout is how long a guest may take to power off before it is destroyed.
+	StopTimeout time.Duration
+	// BeforeBoot, when set, is called with the domain started but its CPUs held, before
+	// the guest's first instruction. It is not called for a machine that runs already.
+	BeforeBoot func(ctx context.Context) error
+}
+
+// Outcome is what up found and did.
+type Outcome struct {
+	// Plan is what was done.
+	Plan *Plan
+	// Started says that this run booted the guest.
+	Started bool
+	// LogVolume is where the console's output goes.
+	LogVolume string
+}
+
+// Plan says what Up would do, changing nothing.
+func (e *Engine) Plan(ctx context.Context, w Wanted, o Options) (*Plan, error) {
+	snapshot, err := e.observe(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	return e.plan(w, snapshot, o)
+}
+
+// Up makes the machine what is declared and boots it. It does not wait for the
+// guest to be ready. A failure or an interruption undoes what this call created.
+func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) {
+	unlock, err := e.lock(ctx, w.Machine.Name, w.Image.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	plan, err := e.Plan(ctx, w, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := plan.allowed(); err != nil {
+		return nil, err
+	}
+	if err := e.apply(ctx, plan); err != nil {
+		return nil, err
+	}
+	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), LogVolume: LogVolume(w.Machine.Name)}, nil
+}
+
+// lock takes the machine's lock and, because down may remove an image that nobody
+// uses, the image's.
+func (e *Engine) lock(ctx context.Context, machine, image string) (func(), error) {
+	unlockMachine, err := e.Locker.Lock(ctx, machine)
+	if err != nil {
+		return nil, err
+	}
+	if image == "" {
+		return unlockMachine, nil
+	}
+	unlockImage, err := e.Locker.Lock(ctx, basePrefix+image)
+	if err != nil {
+		unlockMachine()
+		return nil, err
+	}
+	return func() { unlockImage(); unlockMachine() }, nil
+}
+
+// owned refuses domains that are not this project's to change.
+func (e *Engine) owned(d *Domain, adopt bool) error {
+	switch {
+	case d.Record == nil || d.UUID != UUID(d.Name):
+		return fault.New(fault.Refused, "a domain called %s exists on %s, and vmctl did not make it", d.Name, e.Host.URI).
+			WithHint("give the machine another name, or rename the domain: virsh -c %s domrename %s NEW-NAME", e.Host.URI, d.Name)
+	case d.Record.Version > RecordVersion:
+		return fault.New(fault.Refused, "machine %s was made by a newer vmctl (%s)", d.Name, d.Record.Vmctl).
+			WithHint("use that version, or a newer one")
+	case e.Project != "" && d.Record.Project != "" && d.Record.Project != e.Project && !adopt:
+		return fault.New(fault.Refused, "machine %s belongs to another project, %s", d.Name, d.Record.Project).
+			WithHint("run vmctl -C %s …, or take the machine over: vmctl up --adopt %s", d.Record.Project, d.Name)
+	}
+	return nil
+}

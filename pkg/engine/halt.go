@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"vmctl/pkg/fault"
+	"vmctl/pkg/progress"
+)
+
+// How a guest came to be off.
+const (
+	HaltedAlready   = "was off"
+	HaltedGraceful  = "shut down"
+	HaltedDestroyed = "destroyed"
+)
+
+// acpiAgain is how often the power button is pressed: a guest that is still booting
+// does not notice the first time.
+const acpiAgain = 5 * time.Second
+
+// halt powers a guest off: by its agent, else by the ACPI power button, and by
+// destroying it when it has not obeyed within timeout or when force is set.
+func (e *Engine) halt(ctx context.Context, name string, timeout time.Duration, force bool) (string, error) {
+	watch, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events, err := e.Host.Events.Watch(watch, name)
+	if err != nil {
+		return "", err
+	}
+	d, err := e.Host.Domains.Domain(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	if !d.State.Active() {
+		return HaltedAlready, nil
+	}
+	if force || timeout <= 0 {
+		return HaltedDestroyed, e.destroy(ctx, name)
+	}
+	if d.State == StatePaused {
+		// Held CPUs cannot power off.
+		if err := e.Host.Domains.ResumeDomain(ctx, name); err != nil {
+			return "", err
+		}
+	}
+	if err := e.ask(ctx, name); err != nil {
+		return "", err
+	}
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	again := time.NewTicker(acpiAgain)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return "", fault.New(fault.Interrupted, "interrupted while %s was shutting down; it may still do so", name).
+				WithHint("vmctl stop --force %s destroys it at once", name)
+		case event, open := <-events:
+			switch {
+			case !open || event.Kind == EventDisconnected:
+				return "", fault.New(fault.Unreachable, "the connection to %s was lost while %s was shutting down", e.Host.URI, name).
+					WithHint("run the same command again")
+			case event.Kind == EventStopped || event.Kind == EventCrashed || event.Kind == EventUndefined:
+				return HaltedGraceful, nil
+			}
+		case <-again.C:
+			// The guest may be gone by now; the event tells.
+			_ = e.Host.Domains.ShutdownDomain(ctx, name, ShutdownACPI)
+		case <-deadline.C:
+			e.Sink.Emit(progress.Event{
+				ID: name + "/halt", Status: progress.Note,
+				Text: name + " did not shut down within " + timeout.String() + ": destroying it",
+			})
+			return HaltedDestroyed, e.destroy(ctx, name)
+		}
+	}
+}
+
+// ask asks the guest to power off, by its agent where one listens.
+func (e *Engine) ask(ctx context.Context, name string) error {
+	connected, err := e.Host.Events.AgentConnected(ctx, name)
+	if err != nil {
+		return err
+	}
+	if connected && e.Host.Domains.ShutdownDomain(ctx, name, ShutdownAgent) == nil {
+		return nil
+	}
+	return e.unlessOff(ctx, name, e.Host.Domains.ShutdownDomain(ctx, name, ShutdownACPI))
+}
+
+func (e *Engine) destroy(ctx context.Context, name string) error {
+	return e.unlessOff(ctx, name, e.Host.Domains.DestroyDomain(ctx, name))
+}
+
+// unlessOff forgives an error that came from the guest having gone off by itself. The
+// observed state decides, not the error.
+func (e *Engine) unlessOff(ctx context.Context, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if d, look := e.Host.Domains.Domain(ctx, name); look == nil && !d.State.Active() {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"vmctl/pkg/spec"
+)
+
+// Row is one machine in a list: declared, on the host, or both.
+type Row struct {
+	Name string
+	// Declared says that the project has a definition of it.
+	Declared bool
+	// Domain is nil when the host has none.
+	Domain *DomainSummary
+	// Image is how the definition or the metadata names the image.
+	Image string
+	// Memory and CPUs are the domain's, or the declared ones.
+	Memory spec.Size
+	CPUs   int
+	// Ports are the forwards of the domain, or the declared ones.
+	Ports []spec.Port
+	// Addresses of a running guest that has a network.
+	Addresses []string
+}
+
+// List merges the project's definitions with the managed domains of the host, by
+// name; all adds foreign domains.
+func (e *Engine) List(ctx context.Context, declared []spec.Machine, all bool) ([]Row, error) {
+	domains, err := e.Host.Domains.ListDomains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]Row, 0, len(declared)+len(domains))
+	for _, m := range declared {
+		rows = append(rows, Row{
+			Name: m.Name, Declared: true, Image: m.Image.String(), Memory: m.Memory, CPUs: m.CPUs, Ports: m.Ports,
+		})
+	}
+	for _, d := range domains {
+		i := slices.IndexFunc(rows, func(r Row) bool { return r.Declared && r.Name == d.Name })
+		switch {
+		case i < 0 && !d.Managed && !all:
+			continue
+		case i < 0:
+			rows = append(rows, Row{Name: d.Name})
+			i = len(rows) - 1
+		}
+		e.fill(ctx, &rows[i], d)
+	}
+	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Name, b.Name) })
+	return rows, ctx.Err()
+}
+
+// fill puts what the host says over what was declared.
+func (e *Engine) fill(ctx context.Context, r *Row, d DomainSummary) {
+	r.Domain, r.Memory, r.CPUs = &d, d.Memory, d.CPUs
+	if d.Record == nil {
+		return
+	}
+	r.Image, r.Ports = d.Record.Source, d.Record.Ports
+	if d.State == StateRunning && onNetwork(d.Record.Network) {
+		// A guest without an address yet is not an error.
+		r.Addresses, _ = e.Host.Networks.Addresses(ctx, d.Name)
+	}
+}
+
+// onNetwork says that the guest has an address on a network of the host.
+func onNetwork(network string) bool {
+	return network != "" && network != spec.NetworkNone && network != spec.NetworkUser
+}

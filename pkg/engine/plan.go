@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
+)
+
+// Plan is what has to be done, in order.
+type Plan struct {
+	Machine string `json:"machine"`
+	Host    string `json:"host"`
+	Ops     []Op   `json:"operations"`
+	// Pending are differences that a running guest gets at its next boot.
+	Pending []string `json:"pending"`
+	// Notes are what a person should know about how it is done.
+	Notes []string `json:"notes"`
+
+	// replace says why the root disk has to be replaced, when nobody allowed it.
+	replace string
+}
+
+// Empty says that there is nothing to do.
+func (p *Plan) Empty() bool { return len(p.Ops) == 0 }
+
+// String is the plan with one operation on each line.
+func (p *Plan) String() string {
+	lines := make([]string, 0, len(p.Ops)+len(p.Pending))
+	for _, o := range p.Ops {
+		lines = append(lines, o.String())
+	}
+	for _, waiting := range p.Pending {
+		lines = append(lines, "pending: "+waiting)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (p *Plan) has(action Action) bool {
+	return slices.ContainsFunc(p.Ops, func(o Op) bool { return o.Action == action })
+}
+
+// allowed refuses a plan that loses data unasked.
+func (p *Plan) allowed() error {
+	if p.replace == "" {
+		return nil
+	}
+	return fault.New(fault.Refused, "the root disk of %s would be replaced and what is in it lost: %s", p.Machine, p.replace).
+		WithHint("vmctl plan %[1]s shows everything that would be done; vmctl up --replace %[1]s does it", p.Machine)
+}
+
+// plan is a pure function of what is wanted and what is there.
+func (e *Engine) plan(w Wanted, s *snapshot, o Options) (*Plan, error) {
+	if s.domain != nil {
+		if err := e.owned(s.domain, o.Adopt); err != nil {
+			return nil, err
+		}
+	}
+	p := &planner{e: e, w: w, s: s, o: o, plan: &Plan{
+		Machine: w.Machine.Name, Host: e.Host.URI, Ops: []Op{}, Pending: []string{}, Notes: []string{},
+	}}
+	if err := p.disks(); err != nil {
+		return nil, err
+	}
+	if err := p.domain(); err != nil {
+		return nil, err
+	}
+	return p.plan, nil
+}
+
+// planner carries the parts of one plan while it grows.
+type planner struct {
+	e    *Engine
+	w    Wanted
+	s    *snapshot
+	o    Options
+	plan *Plan
+
+	// stopped says that the plan so far has stopped a running domain.
+	stopped bool
+	// rebuilt says that the plan makes the root disk anew.
+	rebuilt bool
+}
+
+func (p *planner) add(ops ...Op) { p.plan.Ops = append(p.plan.Ops, ops...) }
+
+// running says whether the guest runs at this point of the plan.
+func (p *planner) running() bool {
+	return p.s.domain != nil && p.s.domain.State.Active() && !p.stopped
+}
+
+// stop adds the operation that powers the guest off, once.
+func (p *planner) stop(cause string) {
+	if !p.running() {
+		return
+	}
+	p.stopped = true
+	name, timeout := p.w.Machine.Name, p.o.StopTimeout
+	p.add(op(ActionStopDomain, name, cause,
+		func(ctx context.Context, e *Engine) error { _, err := e.halt(ctx, name, timeout, false); return err }, nil))
+}
+
+// base is the image as the host sees it.
+func (p *planner) base() Base {
+	path := p.w.Image.Path
+	if !p.e.inPlace(p.w.Image) {
+		path = strings.TrimSuffix(p.s.pool.Target, "/") + "/" + BaseVolume(p.w.Image)
+	}
+	return Base{Path: path, Format: p.w.Image.Format, Size: p.w.Image.Size}
+}
+
+// disks plans the pool, the uploaded image and the root disk.
+func (p *planner) disks() error {
+	size := p.w.Machine.Disk
+	if size == 0 {
+		size = p.w.Image.Size
+	}
+	if size < p.w.Image.Size {
+		return fault.New(fault.Invalid, "disk: %s is smaller than the image, which is %s", size, p.w.Image.Size).
+			WithHint("set disk to at least %s, or leave it out", p.w.Image.Size)
+	}
+	p.add(poolOps(p.s.pool)...)
+	root := p.s.root
+	switch {
+	case root == nil:
+		p.makeRoot(size, "not there")
+	case root.Backing == "":
+		// Every root disk of ours lies on an image: this one was never finished.
+		p.stop("its root disk was never finished")
+		p.add(deleteVolume(root.Name, "never finished"))
+		p.makeRoot(size, "was never finished")
+	case p.imageOf() != p.imageWanted():
+		p.replaceRoot(size, fmt.Sprintf("image %s → %s", p.imageOf(), p.imageWanted()))
+	case root.Capacity > size && p.w.Machine.Disk != 0:
+		if p.o.Replace {
+			p.replaceRoot(size, fmt.Sprintf("disk %s → %s", root.Capacity, size))
+			return nil
+		}
+		return fault.New(fault.Refused, "the root disk of %s is %s and cannot shrink to %s", p.w.Machine.Name, root.Capacity, size).
+			WithHint("set disk back to %s, or make the disk anew and lose what is in it: vmctl up --replace %s", root.Capacity, p.w.Machine.Name)
+	case root.Capacity < size:
+		p.growRoot(size)
+	}
+	return nil
+}
+
+// imageOf and imageWanted name the image that the root disk lies on, and the one it
+// should. A root disk without a domain is known by its backing path alone.
+func (p *planner) imageOf() string {
+	if d := p.s.domain; d != nil && d.Record.Base == p.s.root.Backing {
+		return shortID(d.Record.Image)
+	}
+	if p.s.root.Backing == p.base().Path {
+		return p.w.Image.ShortID()
+	}
+	return p.s.root.Backing
+}
+
+func (p *planner) imageWanted() string { return p.w.Image.ShortID() }
+
+// unwritten is the most that an overlay takes before a guest has written to it.
+const unwritten = spec.MiB
+
+func (p *planner) replaceRoot(size spec.Size, cause string) {
+	written := p.s.root.Allocation > unwritten || p.running()
+	if written && !p.o.Replace {
+		p.plan.replace = cause
+	}
+	p.stop("its root disk is replaced")
+	if p.s.domain != nil {
+		// Saved memory and firmware variables belong to the old disk.
+		name := p.w.Machine.Name
+		p.add(op(ActionUndefine, name, "its root disk is replaced", undefining(name), nil))
+	}
+	remove := deleteVolume(p.s.root.Name, cause)
+	if written {
+		remove = remove.destructive()
+	}
+	p.add(remove)
+	p.rebuilt = true
+	p.makeRoot(size, cause)
+}
+
+func (p *planner) makeRoot(size spec.Size, cause string) {
+	if !p.e.inPlace(p.w.Image) && !p.s.committed {
+		p.upload()
+	}
+	p.add(createOverlay(RootVolume(p.w.Machine.Name), size, p.base(), fmt.Sprintf("%s: %s on %s", cause, size, p.w.Image.ShortID())))
+}
+
+// upload plans an image's way to the host. The commit marker comes last, so that an
+// upload cut short is never taken for an image.
+func (p *planner) upload() {
+	img, name := p.w.Image, BaseVolume(p.w.Image)
+	if p.s.base != nil {
+		p.add(deleteVolume(name, "an earlier upload was cut short"))
+	}
+	p.add(createVolume(name, img.Format, img.FileSize, "not on the host"))
+	p.add(Op{
+		Action: ActionUploadVolume, Resource: name, Cause: img.Source, When: Now, total: int64(img.FileSize),
+		run: func(ctx context.Context, e *Engine, sent report) error { return e.upload(ctx, img, sent) },
+	})
+	p.add(createVolume(CommitVolume(img), "raw", 0, "marks the upload as whole"))
+}
+
+func (p *planner) growRoot(size spec.Size) {
+	name, root := p.w.Machine.Name, p.s.root
+	cause := fmt.Sprintf("disk %s → %s", root.Capacity, size)
+	if p.running() {
+		p.add(op(ActionResizeDisk, root.Name, cause,
+			func(ctx context.Context, e *Engine) error {
+				return e.Host.Domains.ResizeLiveDisk(ctx, name, root.Path, size)
+			}, nil))
+		return
+	}
+	p.add(op(ActionResizeVolume, root.Name, cause,
+		func(ctx context.Context, e *Engine) error { return e.Host.Volumes.ResizeVolume(ctx, root.Name, size) }, nil))
+}

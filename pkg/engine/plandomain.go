@@ -1,0 +1,224 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
+)
+
+// domain plans the definition, what a running guest can take at once, and the boot.
+func (p *planner) domain() error {
+	if err := p.network(); err != nil {
+		return err
+	}
+	var all []change
+	if p.s.domain != nil {
+		all = p.e.changes(p.w, p.s.domain)
+	}
+	fresh := p.s.domain == nil || p.rebuilt
+	moved := !fresh && p.s.domain.Record.Base != p.base().Path
+	if fresh || moved || len(all) > 0 {
+		if err := p.define(all, fresh); err != nil {
+			return err
+		}
+	}
+	autostart := !fresh && p.s.domain.Autostart
+	if want := p.w.Machine.Autostart; want != autostart {
+		p.autostart(want)
+	}
+	if p.running() {
+		p.live(all)
+	}
+	p.restart(all)
+	p.boot()
+	return nil
+}
+
+func (p *planner) network() error {
+	network := p.w.Machine.ResolveNetwork(p.e.Host.Session)
+	if !onNetwork(network) {
+		return nil
+	}
+	if p.s.network == nil {
+		names := make([]string, len(p.s.networks))
+		for i, n := range p.s.networks {
+			names[i] = n.Name
+		}
+		there := "it has none"
+		if len(names) > 0 {
+			there = "it has " + strings.Join(names, ", ")
+		}
+		return fault.New(fault.NotFound, "%s has no network %s: %s", p.e.Host.URI, network, there).
+			WithHint("write network: user in the definition, which needs no network on the host; or make one with virsh net-define")
+	}
+	if !p.s.network.Active && !p.running() {
+		p.add(op(ActionStartNetwork, network, "inactive",
+			func(ctx context.Context, e *Engine) error { return e.Host.Networks.StartNetwork(ctx, network) }, nil))
+	}
+	return nil
+}
+
+func (p *planner) define(all []change, fresh bool) error {
+	d, err := p.definition()
+	if err != nil {
+		return err
+	}
+	name, cause := p.w.Machine.Name, causes(all)
+	var undo step
+	switch {
+	case fresh:
+		cause = "not defined"
+		undo = undefining(name)
+	case cause == "":
+		cause = "its disk was made anew"
+	}
+	define := op(ActionDefineDomain, name, cause,
+		func(ctx context.Context, e *Engine) error { return e.Host.Domains.DefineDomain(ctx, d) }, undo)
+	if p.running() && !p.o.Restart && waits(all) {
+		define.When = NextBoot
+	}
+	p.add(define)
+	return nil
+}
+
+// waits says whether a running guest must be restarted to get any of the changes.
+func waits(all []change) bool {
+	for _, c := range all {
+		if !c.live {
+			return true
+		}
+	}
+	return false
+}
+
+func undefining(name string) step {
+	return func(ctx context.Context, e *Engine) error { return e.Host.Domains.UndefineDomain(ctx, name) }
+}
+
+// definition decides what the host can do of what is asked.
+func (p *planner) definition() (Definition, error) {
+	host, m := p.s.capabilities, p.w.Machine
+	m.Network = m.ResolveNetwork(p.e.Host.Session)
+	switch {
+	case m.Accel == spec.AccelKVM && !host.KVM:
+		return Definition{}, fault.New(fault.Refused, "%s cannot run %s under KVM: %s", p.e.Host.URI, m.Name, host.NoKVM).
+			WithHint("write accel: auto in the definition, which takes software emulation where KVM does not work")
+	case m.Accel == spec.AccelAuto && host.KVM:
+		m.Accel = spec.AccelKVM
+	case m.Accel == spec.AccelAuto:
+		m.Accel = spec.AccelTCG
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("software emulation, which is slow: %s", host.NoKVM))
+	}
+	if m.Firmware == spec.FirmwareEFI && !host.EFI {
+		return Definition{}, fault.New(fault.Refused, "%s has no UEFI firmware for %s", p.e.Host.URI, m.Name).
+			WithHint("install it on the host (Debian and Ubuntu: apt install ovmf), or write firmware: bios")
+	}
+	if m.SecureBoot && !host.SecureBoot {
+		return Definition{}, fault.New(fault.Refused, "%s has no firmware with Secure Boot for %s", p.e.Host.URI, m.Name).
+			WithHint("write secure-boot: false, or install such firmware on the host")
+	}
+	base, target := p.base(), strings.TrimSuffix(p.s.pool.Target, "/")
+	return Definition{
+		UUID: UUID(m.Name), Machine: m, Arch: host.Arch,
+		Root: target + "/" + RootVolume(m.Name), Base: base, Log: target + "/" + LogVolume(m.Name),
+		Record: p.e.record(p.w, base.Path),
+	}, nil
+}
+
+func (p *planner) autostart(on bool) {
+	name, cause := p.w.Machine.Name, "autostart off → on"
+	if !on {
+		cause = "autostart on → off"
+	}
+	p.add(op(ActionAutostart, name, cause,
+		func(ctx context.Context, e *Engine) error { return e.Host.Domains.SetAutostart(ctx, name, on) }, nil))
+}
+
+// live plans what the running guest can take at once.
+func (p *planner) live(all []change) {
+	name, m, live := p.w.Machine.Name, p.w.Machine, p.s.domain.Live
+	if live == nil || live.Record == nil || p.o.Restart && waits(all) {
+		return
+	}
+	// The balloon's own size is the guest's to decide: what was asked for counts.
+	if live.Record.Memory != m.Memory && m.Memory <= live.MaxMemory {
+		p.add(op(ActionSetMemory, name, fmt.Sprintf("memory %s → %s", live.Record.Memory, m.Memory),
+			func(ctx context.Context, e *Engine) error { return e.Host.Domains.SetLiveMemory(ctx, name, m.Memory) }, nil))
+	}
+	if live.CPUs < m.CPUs && m.CPUs <= live.MaxCPUs {
+		p.add(op(ActionSetCPUs, name, fmt.Sprintf("cpus %d → %d", live.CPUs, m.CPUs),
+			func(ctx context.Context, e *Engine) error { return e.Host.Domains.SetLiveCPUs(ctx, name, m.CPUs) }, nil))
+	}
+}
+
+// restart deals with what waits for the next boot: it stops the guest when asked to,
+// else says what waits.
+func (p *planner) restart(all []change) {
+	if !p.running() {
+		return
+	}
+	var waiting []change
+	for _, c := range pending(p.s.domain) {
+		if !p.takesLive(c) && !contains(all, c.key) {
+			waiting = append(waiting, c)
+		}
+	}
+	for _, c := range all {
+		if !c.live {
+			waiting = append(waiting, c)
+		}
+	}
+	if p.o.Restart && len(waiting) > 0 {
+		p.stop(causes(waiting))
+		return
+	}
+	for _, c := range waiting {
+		p.plan.Pending = append(p.plan.Pending, c.String())
+	}
+}
+
+// takesLive says that the plan already gives the running guest the change.
+func (p *planner) takesLive(c change) bool {
+	return c.key == "memory" && p.plan.has(ActionSetMemory) || c.key == "cpus" && p.plan.has(ActionSetCPUs)
+}
+
+func contains(all []change, key string) bool {
+	for _, c := range all {
+		if c.key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// boot plans the start, or lets a guest run on whose CPUs are held.
+func (p *planner) boot() {
+	name := p.w.Machine.Name
+	resume := op(ActionResumeDomain, name, "paused",
+		func(ctx context.Context, e *Engine) error { return e.Host.Domains.ResumeDomain(ctx, name) }, nil)
+	if p.running() {
+		if p.s.domain.State == StatePaused {
+			p.add(resume)
+		}
+		return
+	}
+	cause := "shut off"
+	switch {
+	case p.stopped:
+		cause = "was stopped"
+	case p.s.domain == nil:
+		cause = "new"
+	}
+	held := p.o.BeforeBoot
+	p.add(op(ActionStartDomain, name, cause,
+		func(ctx context.Context, e *Engine) error { return e.Host.Domains.StartDomain(ctx, name, held != nil) },
+		func(ctx context.Context, e *Engine) error { return e.Host.Domains.DestroyDomain(ctx, name) }))
+	if held != nil {
+		resume.Cause = "the console is attached"
+		p.add(op(ActionAttach, name, "before the guest's first instruction",
+			func(ctx context.Context, _ *Engine) error { return held(ctx) }, nil), resume)
+	}
+}
