@@ -1,0 +1,87 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"vmctl/pkg/fault"
+	"vmctl/pkg/progress"
+)
+
+// Locks gives locks between the vmctl processes of one user, by name, for one host.
+// The kernel lets go of a lock when its process ends, however it ends.
+type Locks struct {
+	dir  string
+	sink progress.Sink
+}
+
+// Locks makes the lock space of a host.
+func (d Dirs) Locks(hostURI string, sink progress.Sink) *Locks {
+	return &Locks{dir: filepath.Join(d.Runtime, fileName(hostURI)), sink: sink}
+}
+
+// retry is how often a lock that another process holds is asked for again.
+const retry = 100 * time.Millisecond
+
+// Lock waits for the lock until ctx ends, and says so when it has to wait. The
+// function it returns releases the lock and removes its file.
+func (l *Locks) Lock(ctx context.Context, name string) (func(), error) {
+	path := filepath.Join(l.dir, fileName(name)+".lock")
+	said := false
+	for {
+		if err := os.MkdirAll(l.dir, 0o700); err != nil {
+			return nil, fault.New(fault.Other, "cannot make the directory for locks: %w", err).
+				WithHint("make %s writable, or set XDG_RUNTIME_DIR or XDG_STATE_HOME to a directory that is", filepath.Dir(l.dir))
+		}
+		lock := flock.New(path, flock.SetPermissions(0o600))
+		ok, err := lock.TryLock()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // another process let go and removed the directory
+		}
+		if err != nil {
+			return nil, fault.New(fault.Other, "cannot lock %s: %w", name, err)
+		}
+		if ok && same(lock, path) {
+			return func() {
+				// Removed while it is held: nobody can have the new file and the old lock.
+				_ = os.Remove(path)
+				_ = lock.Unlock()
+				_ = os.Remove(l.dir)
+			}, nil
+		}
+		_ = lock.Unlock()
+		if !ok && !said {
+			said = true
+			l.sink.Emit(progress.Event{
+				ID: name + "/lock", Status: progress.Note,
+				Text: fmt.Sprintf("another vmctl is working on %s: waiting for it", name),
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fault.New(fault.Interrupted, "interrupted while waiting for another vmctl to finish with %s", name)
+		case <-time.After(retry):
+		}
+	}
+}
+
+// same says that the locked file is still the one at the path: the holder before us
+// may have removed it.
+func same(lock *flock.Flock, path string) bool {
+	held, err := lock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	return err == nil && os.SameFile(held, there)
+}
