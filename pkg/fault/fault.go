@@ -41,16 +41,26 @@ type Hinter interface {
 	Hint() string
 }
 
+// Detailer is an error with more to show than its sentence: log lines, an excerpt.
+type Detailer interface {
+	error
+	Details() string
+}
+
 // Error is one sentence about what could not be done and why, with an optional
 // cause and an optional hint. The cause's text is appended after a colon.
 type Error struct {
 	Kind  Kind
 	Msg   string
 	Cause error
-	hint  string
+
+	hint, details string
 }
 
-var _ Hinter = (*Error)(nil)
+var (
+	_ Hinter   = (*Error)(nil)
+	_ Detailer = (*Error)(nil)
+)
 
 // New makes an error of a kind from one sentence: lower case, no full stop.
 // A %w verb makes its operand the cause.
@@ -65,6 +75,12 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 	return e
 }
 
+// WithDetails returns the error with lines to show beneath its sentence.
+func (e *Error) WithDetails(details string) *Error {
+	e.details = details
+	return e
+}
+
 func (e *Error) Error() string { return e.Msg }
 
 // Unwrap gives the cause, so that errors.Is and errors.As see through.
@@ -72,6 +88,9 @@ func (e *Error) Unwrap() error { return e.Cause }
 
 // Hint is the next command to try, or empty.
 func (e *Error) Hint() string { return e.hint }
+
+// Details are lines to show beneath the sentence, or empty.
+func (e *Error) Details() string { return e.details }
 
 // KindOf is the kind of the outermost fault in err's chain; Other when none is.
 // Of joined errors the first with a kind other than Other decides.
