@@ -1,0 +1,111 @@
+package ui
+
+import (
+	"sync"
+	"time"
+
+	"vmctl/pkg/progress"
+)
+
+// Record is one event in JSON mode. Each is one line on standard error,
+//
+//	{"progress":{"time":"2026-01-02T15:04:05.123Z","id":"example/build","status":"working","text":"build images/example"}}
+//
+// and an error at the end is a line {"error":{…}}, see ErrorJSON. Fields may be
+// added; those that are here keep their meaning.
+type Record struct {
+	// Time is when the event was seen, in UTC, by RFC 3339 with milliseconds.
+	Time string `json:"time"`
+	// ID names the task, or what a note or log line belongs to.
+	ID string `json:"id,omitempty"`
+	// Status is working, done, failed, skipped, note or log.
+	Status string `json:"status"`
+	Text   string `json:"text,omitempty"`
+	Detail string `json:"detail,omitempty"`
+	// Current of Total in Unit (bytes or count); absent when nothing is counted, and
+	// Total also when it is unknown.
+	Current int64  `json:"current,omitempty"`
+	Total   int64  `json:"total,omitempty"`
+	Unit    string `json:"unit,omitempty"`
+	// Seconds is the task's age when it ended.
+	Seconds float64 `json:"seconds,omitempty"`
+	// Error is why it failed.
+	Error string `json:"error,omitempty"`
+}
+
+// recorder writes a Record per event.
+type recorder struct {
+	out     *holder
+	verbose bool
+
+	mu     sync.Mutex
+	tasks  tasks
+	closed bool
+}
+
+func newRecorder(s *Streams, verbose bool) *recorder {
+	return &recorder{out: newHolder(s), verbose: verbose}
+}
+
+// Emit implements progress.Sink.
+func (r *recorder) Emit(e progress.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || e.Status == progress.Log && !r.verbose {
+		return
+	}
+	now := time.Now()
+	record := Record{
+		Time: now.UTC().Format("2006-01-02T15:04:05.000Z"),
+		ID:   clean(e.ID), Status: statusName(e.Status), Text: clean(e.Text), Detail: clean(e.Detail),
+		Current: e.Current, Total: e.Total,
+	}
+	if e.Current != 0 || e.Total != 0 {
+		record.Unit = "count"
+		if e.Unit == progress.Bytes {
+			record.Unit = "bytes"
+		}
+	}
+	if e.Err != nil {
+		record.Error = clean(e.Err.Error())
+	}
+	if e.Status != progress.Note && e.Status != progress.Log {
+		if t, _, last := r.tasks.take(e, now); last {
+			record.Seconds = now.Sub(t.start).Round(time.Millisecond).Seconds()
+		}
+	}
+	r.out.write(jsonLine(struct {
+		Progress Record `json:"progress"`
+	}{record}))
+}
+
+func statusName(s progress.Status) string {
+	switch s {
+	case progress.Working:
+		return "working"
+	case progress.Done:
+		return "done"
+	case progress.Failed:
+		return "failed"
+	case progress.Skipped:
+		return "skipped"
+	case progress.Note:
+		return "note"
+	default:
+		return "log"
+	}
+}
+
+// Pause implements Progress.
+func (r *recorder) Pause() { r.out.hold() }
+
+// Resume implements Progress.
+func (r *recorder) Resume() { r.out.release() }
+
+// Close implements Progress.
+func (r *recorder) Close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.out.release()
+}
