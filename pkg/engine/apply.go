@@ -36,8 +36,8 @@ func (e *Engine) apply(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// perform runs one operation and tells the sink. The cgo call cannot be cut short, so
-// an operation that was interrupted may still have happened: its own undo is tried.
+// perform runs one operation and tells the sink. An operation that was interrupted may
+// have happened all the same: its own undo is tried.
 func (e *Engine) perform(ctx context.Context, machine string, o Op) error {
 	event := progress.Event{ID: machine + "/" + string(o.Action) + " " + o.Resource, Text: string(o.Action) + " " + o.Resource, Detail: o.Cause}
 	if o.total > 0 {
@@ -51,7 +51,7 @@ func (e *Engine) perform(ctx context.Context, machine string, o Op) error {
 	event.Status = progress.Done
 	if err != nil {
 		event.Status, event.Err = progress.Failed, err
-		if ctx.Err() != nil && o.undo != nil {
+		if o.undo != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			err = errors.Join(err, e.undo(ctx, []step{o.undo}))
 		}
 	}

@@ -30,7 +30,7 @@ type Removal struct {
 // what the next down recognises when it is killed: the domain, which says whose the
 // rest is, goes last.
 func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal, error) {
-	unlock, err := e.lock(ctx, name, "")
+	unlock, err := e.Locker.Lock(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ type Outcome struct {
 
 // Plan says what Up would do, changing nothing.
 func (e *Engine) Plan(ctx context.Context, w Wanted, o Options) (*Plan, error) {
-	snapshot, err := e.observe(ctx, w)
+	snapshot, err := e.observe(ctx, w, o)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (e *Engine) Plan(ctx context.Context, w Wanted, o Options) (*Plan, error) {
 // Up makes the machine what is declared and boots it. It does not wait for the
 // guest to be ready. A failure or an interruption undoes what this call created.
 func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) {
-	unlock, err := e.lock(ctx, w.Machine.Name, w.Image.ID)
+	unlock, err := e.lockUp(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -93,17 +93,14 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), LogVolume: LogVolume(w.Machine.Name)}, nil
 }
 
-// lock takes the machine's lock and, because down may remove an image that nobody
-// uses, the image's.
-func (e *Engine) lock(ctx context.Context, machine, image string) (func(), error) {
-	unlockMachine, err := e.Locker.Lock(ctx, machine)
-	if err != nil {
-		return nil, err
+// lockUp takes the machine's lock and, when the image has to lie in the pool, the
+// image's: down removes an image that nothing lies on.
+func (e *Engine) lockUp(ctx context.Context, w Wanted) (func(), error) {
+	unlockMachine, err := e.Locker.Lock(ctx, w.Machine.Name)
+	if err != nil || e.inPlace(w.Image) {
+		return unlockMachine, err
 	}
-	if image == "" {
-		return unlockMachine, nil
-	}
-	unlockImage, err := e.Locker.Lock(ctx, basePrefix+image)
+	unlockImage, err := e.Locker.Lock(ctx, basePrefix+w.Image.ID)
 	if err != nil {
 		unlockMachine()
 		return nil, err

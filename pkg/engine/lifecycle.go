@@ -26,7 +26,7 @@ func (e *Engine) Managed(ctx context.Context, name string) (*Domain, error) {
 
 // Stop powers the guest off and keeps everything. It says how that came about.
 func (e *Engine) Stop(ctx context.Context, name string, o DownOptions) (string, error) {
-	unlock, err := e.lock(ctx, name, "")
+	unlock, err := e.Locker.Lock(ctx, name)
 	if err != nil {
 		return "", err
 	}
@@ -47,7 +47,7 @@ func (e *Engine) Stop(ctx context.Context, name string, o DownOptions) (string, 
 // Start boots a machine as it was defined last, whatever its definition says now. It
 // reports false when the guest ran already.
 func (e *Engine) Start(ctx context.Context, name string, beforeBoot func(context.Context) error) (bool, error) {
-	unlock, err := e.lock(ctx, name, "")
+	unlock, err := e.Locker.Lock(ctx, name)
 	if err != nil {
 		return false, err
 	}

@@ -23,7 +23,7 @@ type snapshot struct {
 
 // observe reads the host. It asks only for what the plan can need: a machine that is
 // as declared costs a handful of calls.
-func (e *Engine) observe(ctx context.Context, w Wanted) (*snapshot, error) {
+func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, error) {
 	var (
 		s    snapshot
 		err  error
@@ -53,7 +53,7 @@ func (e *Engine) observe(ctx context.Context, w Wanted) (*snapshot, error) {
 			}
 		}
 	}
-	if s.domain == nil || s.domain.Record == nil || len(e.changes(w, s.domain)) > 0 || s.root == nil {
+	if o.Replace || e.mayDefine(w, &s) {
 		capabilities, err := e.Host.Inspector.Capabilities(ctx)
 		if err != nil {
 			return nil, err
@@ -76,6 +76,13 @@ func (e *Engine) observeVolumes(ctx context.Context, w Wanted, s *snapshot) (err
 	commit, err := found(e.Host.Volumes.Volume(ctx, CommitVolume(w.Image)))
 	s.committed = commit != nil
 	return err
+}
+
+// mayDefine says that the plan may have to define the domain.
+func (e *Engine) mayDefine(w Wanted, s *snapshot) bool {
+	return s.domain == nil || s.domain.Record == nil || s.root == nil ||
+		s.domain.Record.Image != w.Image.ID || s.domain.Record.Base != s.root.Backing ||
+		len(e.changes(w, s.domain)) > 0
 }
 
 // found makes "not there" a nil without an error.

@@ -81,8 +81,10 @@ type planner struct {
 
 	// stopped says that the plan so far has stopped a running domain.
 	stopped bool
-	// rebuilt says that the plan makes the root disk anew.
-	rebuilt bool
+	// undefined says that the plan so far has undefined the domain.
+	undefined bool
+	// base is what the root disk lies on, or will.
+	base Base
 }
 
 func (p *planner) add(ops ...Op) { p.plan.Ops = append(p.plan.Ops, ops...) }
@@ -103,8 +105,8 @@ func (p *planner) stop(cause string) {
 		func(ctx context.Context, e *Engine) error { _, err := e.halt(ctx, name, timeout, false); return err }, nil))
 }
 
-// base is the image as the host sees it.
-func (p *planner) base() Base {
+// image is the wanted image as the host sees it.
+func (p *planner) image() Base {
 	path := p.w.Image.Path
 	if !p.e.inPlace(p.w.Image) {
 		path = strings.TrimSuffix(p.s.pool.Target, "/") + "/" + BaseVolume(p.w.Image)
@@ -124,8 +126,10 @@ func (p *planner) disks() error {
 	}
 	p.add(poolOps(p.s.pool)...)
 	root := p.s.root
+	p.base = p.image()
 	switch {
 	case root == nil:
+		p.stop("its root disk is gone")
 		p.makeRoot(size, "not there")
 	case root.Backing == "":
 		// Every root disk of ours lies on an image: this one was never finished.
@@ -134,6 +138,17 @@ func (p *planner) disks() error {
 		p.makeRoot(size, "was never finished")
 	case p.imageOf() != p.imageWanted():
 		p.replaceRoot(size, fmt.Sprintf("image %s → %s", p.imageOf(), p.imageWanted()))
+	default:
+		p.base.Path = root.Backing
+		return p.sizeRoot(size)
+	}
+	return nil
+}
+
+// sizeRoot plans for a root disk that stays.
+func (p *planner) sizeRoot(size spec.Size) error {
+	root := p.s.root
+	switch {
 	case root.Capacity > size && p.w.Machine.Disk != 0:
 		if p.o.Replace {
 			p.replaceRoot(size, fmt.Sprintf("disk %s → %s", root.Capacity, size))
@@ -153,7 +168,7 @@ func (p *planner) imageOf() string {
 	if d := p.s.domain; d != nil && d.Record.Base == p.s.root.Backing {
 		return shortID(d.Record.Image)
 	}
-	if p.s.root.Backing == p.base().Path {
+	if p.s.root.Backing == p.image().Path {
 		return p.w.Image.ShortID()
 	}
 	return p.s.root.Backing
@@ -173,6 +188,7 @@ func (p *planner) replaceRoot(size spec.Size, cause string) {
 	if p.s.domain != nil {
 		// Saved memory and firmware variables belong to the old disk.
 		name := p.w.Machine.Name
+		p.undefined = true
 		p.add(op(ActionUndefine, name, "its root disk is replaced", undefining(name), nil))
 	}
 	remove := deleteVolume(p.s.root.Name, cause)
@@ -180,7 +196,6 @@ func (p *planner) replaceRoot(size spec.Size, cause string) {
 		remove = remove.destructive()
 	}
 	p.add(remove)
-	p.rebuilt = true
 	p.makeRoot(size, cause)
 }
 
@@ -188,7 +203,8 @@ func (p *planner) makeRoot(size spec.Size, cause string) {
 	if !p.e.inPlace(p.w.Image) && !p.s.committed {
 		p.upload()
 	}
-	p.add(createOverlay(RootVolume(p.w.Machine.Name), size, p.base(), fmt.Sprintf("%s: %s on %s", cause, size, p.w.Image.ShortID())))
+	p.base = p.image()
+	p.add(createOverlay(RootVolume(p.w.Machine.Name), size, p.base, fmt.Sprintf("%s: %s on %s", cause, size, p.w.Image.ShortID())))
 }
 
 // upload plans an image's way to the host. The commit marker comes last, so that an

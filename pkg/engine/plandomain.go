@@ -18,8 +18,8 @@ func (p *planner) domain() error {
 	if p.s.domain != nil {
 		all = p.e.changes(p.w, p.s.domain)
 	}
-	fresh := p.s.domain == nil || p.rebuilt
-	moved := !fresh && p.s.domain.Record.Base != p.base().Path
+	fresh := p.s.domain == nil || p.undefined
+	moved := !fresh && (p.s.domain.Record.Base != p.base.Path || p.s.domain.Record.Image != p.w.Image.ID)
 	if fresh || moved || len(all) > 0 {
 		if err := p.define(all, fresh); err != nil {
 			return err
@@ -120,11 +120,11 @@ func (p *planner) definition() (Definition, error) {
 		return Definition{}, fault.New(fault.Refused, "%s has no firmware with Secure Boot for %s", p.e.Host.URI, m.Name).
 			WithHint("write secure-boot: false, or install such firmware on the host")
 	}
-	base, target := p.base(), strings.TrimSuffix(p.s.pool.Target, "/")
+	target := strings.TrimSuffix(p.s.pool.Target, "/")
 	return Definition{
 		UUID: UUID(m.Name), Machine: m, Arch: host.Arch,
-		Root: target + "/" + RootVolume(m.Name), Base: base, Log: target + "/" + LogVolume(m.Name),
-		Record: p.e.record(p.w, base.Path),
+		Root: target + "/" + RootVolume(m.Name), Base: p.base, Log: target + "/" + LogVolume(m.Name),
+		Record: p.e.record(p.w, p.base.Path),
 	}, nil
 }
 
