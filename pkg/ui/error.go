@@ -154,14 +154,14 @@ func isJoined(err error) bool {
 	return len(texts) > 0 && err.Error() == strings.Join(texts, "\n")
 }
 
-// details are the lines that an error in the chain has to add, made harmless.
+// details are the first lines that an error in the chain has to add, made harmless.
 func details(err error) string {
-	var detailed interface {
-		error
-		Details() string
+	var detailed fault.Detailer
+	for err != nil && errors.As(err, &detailed) {
+		if text := strings.Trim(clean(detailed.Details()), "\n"); text != "" {
+			return text
+		}
+		err = errors.Unwrap(detailed)
 	}
-	if !errors.As(err, &detailed) {
-		return ""
-	}
-	return strings.Trim(clean(detailed.Details()), "\n")
+	return ""
 }
