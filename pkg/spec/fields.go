@@ -1,0 +1,186 @@
+package spec
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+)
+
+// Limits and defaults of values.
+const (
+	defaultMemory = 1 * GiB
+	minMemory     = 16 * MiB
+	maxMemory     = 16 * TiB
+	defaultCPUs   = 2
+	// More need an IOMMU with extended interrupt mode, which vmctl does not set up.
+	maxCPUs = 255
+	minDisk = 1 * MiB
+	maxDisk = 1024 * TiB
+	// Disks consist of sectors.
+	diskUnit = 512 * Byte
+	// libvirt counts memory in KiB.
+	memoryUnit = KiB
+	maxPorts   = 256
+)
+
+// Field is one key of a definition, for documentation.
+type Field struct {
+	// Key is the key as written.
+	Key string
+	// Type says what values look like, such as "size" or "auto, kvm or tcg".
+	Type string
+	// Default is what holds without the key, as a person would write or say it.
+	Default string
+	// Doc is one or more sentences.
+	Doc string
+	// Example is a value as written in YAML.
+	Example string
+}
+
+// Fields are the keys in the order in which they are documented.
+func Fields() []Field {
+	table := fields()
+	all := make([]Field, len(table))
+	for i, f := range table {
+		all[i] = f.Field
+	}
+	return all
+}
+
+// field is a key with everything there is to know of it, so that parser, schema
+// and documentation cannot disagree.
+type field struct {
+	Field
+	// words are what other tools call it.
+	words  []string
+	schema *jsonschema.Schema
+	read   func(*parser, value)
+}
+
+type fieldTable []field
+
+func (t fieldTable) find(key string) *field {
+	for i := range t {
+		if t[i].Key == key {
+			return &t[i]
+		}
+	}
+	return nil
+}
+
+func (t fieldTable) keys() []string {
+	keys := make([]string, len(t))
+	for i, f := range t {
+		keys[i] = f.Key
+	}
+	return keys
+}
+
+func (t fieldTable) nearest(word string) string {
+	for _, f := range t {
+		if slices.Contains(f.words, strings.ToLower(word)) {
+			return f.Key
+		}
+	}
+	return Nearest(word, t.keys())
+}
+
+func fields() fieldTable {
+	return fieldTable{
+		{
+			Field: Field{
+				Key: "image", Type: "flake or file", Default: "images/NAME", Example: "images/example",
+				Doc: "Where the bootable disk comes from: a directory with a flake (images/example, images/example#attr), " +
+					"a flake elsewhere (github:owner/repo#attr), or a disk image file (./disk.qcow2, .img or .raw). " +
+					"Paths are relative to the project.",
+			},
+			words:  []string{"source", "flake", "template", "os"},
+			schema: text(`^[^\s#$~-][^\s]*$`, imageLength), read: readImage,
+		},
+		{
+			Field: Field{
+				Key: "memory", Type: "size", Default: defaultMemory.Exact(), Example: "1536MiB",
+				Doc: "How much RAM the guest has, with a unit: GiB is 1024³ bytes and GB is 1000³.",
+			},
+			words:  []string{"ram", "mem", "maxmemory"},
+			schema: text(sizePattern, 40), read: readMemory,
+		},
+		{
+			Field: Field{
+				Key: "cpus", Type: "number", Default: "2", Example: "2",
+				Doc: "How many virtual CPUs the guest has.",
+			},
+			words:  []string{"cores", "vcpu", "vcpus", "processors"},
+			schema: number(1, maxCPUs), read: readCPUs,
+		},
+		{
+			Field: Field{
+				Key: "disk", Type: "size", Default: "the image's own size", Example: "10GiB",
+				Doc: "The size of the root disk. Growing it needs no new image; it cannot shrink.",
+			},
+			words:  []string{"disksize", "disk-size", "size", "storage", "disks"},
+			schema: text(sizePattern, 40), read: readDisk,
+		},
+		{
+			Field: Field{
+				Key: "accel", Type: "auto, kvm or tcg", Default: string(AccelAuto), Example: "kvm",
+				Doc: "How the guest's CPU is run: kvm needs the host's hardware support, tcg is software emulation and slow, " +
+					"auto takes KVM where it works.",
+			},
+			words:  []string{"acceleration", "accelerator", "kvm", "virt-type"},
+			schema: oneOf(AccelAuto, AccelKVM, AccelTCG), read: readAccel,
+		},
+		{
+			Field: Field{
+				Key: "firmware", Type: "bios or efi", Default: string(FirmwareBIOS), Example: "efi",
+				Doc: "What boots the guest: bios is SeaBIOS, efi is UEFI (OVMF).",
+			},
+			words:  []string{"boot", "bios", "uefi", "efi", "loader"},
+			schema: oneOf(FirmwareBIOS, FirmwareEFI), read: readFirmware,
+		},
+		{
+			Field: Field{
+				Key: "secure-boot", Type: "true or false", Default: "false", Example: "true",
+				Doc: "Boot only what is signed with enrolled keys; needs firmware: efi.",
+			},
+			schema: &jsonschema.Schema{Type: "boolean"}, read: readSecureBoot,
+		},
+		{
+			Field: Field{
+				Key: "network", Type: "none, user or a libvirt network",
+				Default: "user on a session connection or with ports, else the host's network called default", Example: "user",
+				Doc: "What the guest's network card is connected to: none is no card, user is a private network behind the host " +
+					"that needs no permissions, and anything else is the name of a network on the host.",
+			},
+			words:  []string{"net", "nic", "interface", "bridge", "networks"},
+			schema: text(networkPattern, networkLength), read: readNetwork,
+		},
+		{
+			Field: Field{
+				Key: "ports", Type: "list of [ADDRESS:]HOST:GUEST[/udp]", Default: "none", Example: `["2222:22"]`,
+				Doc: "Ports of the host that lead to ports of the guest, on user networking only. Without an address " +
+					"only the host itself can connect (127.0.0.1); 0.0.0.0 lets everybody in.",
+			},
+			words:  []string{"forward", "forwards", "hostfwd", "publish", "portforwards"},
+			schema: list(text(portPattern, 80), maxPorts), read: readPorts,
+		},
+		{
+			Field: Field{
+				Key: "autostart", Type: "true or false", Default: "false", Example: "true",
+				Doc: "Start the machine when the host boots.",
+			},
+			words:  []string{"onboot", "start"},
+			schema: &jsonschema.Schema{Type: "boolean"}, read: readAutostart,
+		},
+		{
+			Field: Field{
+				Key: "host", Type: "libvirt URI", Default: "what --connect or LIBVIRT_DEFAULT_URI says", Example: "qemu+ssh://me@server.example.org/system",
+				Doc: "The libvirt host that runs the machine. Parameters that would run programs or weaken the check of the " +
+					"server's identity are refused here.",
+			},
+			words:  []string{"uri", "connect", "connection", "hypervisor", "server"},
+			schema: text(`^(qemu|test)(\+(unix|ssh|libssh|libssh2|tcp|tls))?://[^\s#%]*$`, 512), read: readHost,
+		},
+	}
+}
