@@ -9,8 +9,9 @@ import (
 
 // Error tells a person on standard error what went wrong: "vmctl: " and the
 // sentence, the details beneath, then the hint. Joined errors come one after the
-// other. A message of several lines is a report that has its own form (a definition's
-// errors with their carets) and is printed as it is. ErrBrokenPipe prints nothing.
+// other. A message of several lines whose kind is fault.Invalid is a report with a
+// form of its own (a definition's errors with their carets) and is printed as it is.
+// ErrBrokenPipe prints nothing.
 func Error(s *Streams, err error) {
 	var b strings.Builder
 	width := s.ErrWidth()
@@ -21,21 +22,30 @@ func Error(s *Streams, err error) {
 }
 
 func writeError(b *strings.Builder, paint style, width int, err error) {
-	message := strings.TrimRight(clean(err.Error()), "\n")
-	if strings.Contains(message, "\n") {
+	message := message(err)
+	sentence, rest, several := strings.Cut(message, "\n")
+	if several && fault.KindOf(err) == fault.Invalid {
 		b.WriteString(message + "\n")
 	} else {
-		writeWrapped(b, paint.paint(alarm, "vmctl:"), "vmctl:", oneLine(message), width)
+		writeWrapped(b, paint.paint(alarm, "vmctl:"), "vmctl:", oneLine(sentence), width)
+		writeBeneath(b, rest) // QEMU's own words come in several lines
 	}
-	if text := details(err); text != "" {
-		for line := range strings.SplitSeq(text, "\n") {
-			b.WriteString(strings.TrimRight("  "+line, " ") + "\n")
-		}
-	}
+	writeBeneath(b, details(err))
 	for line := range strings.SplitSeq(clean(fault.HintOf(err)), "\n") {
 		if line = oneLine(line); line != "" {
 			writeWrapped(b, paint.paint(cyan, "hint:"), "hint:", line, width)
 		}
+	}
+}
+
+// writeBeneath writes lines below a sentence. They are logs and excerpts, which are
+// easier to read and to copy when they are not broken.
+func writeBeneath(b *strings.Builder, text string) {
+	if text == "" {
+		return
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		b.WriteString(strings.TrimRight("  "+line, " ") + "\n")
 	}
 }
 
@@ -70,7 +80,7 @@ func ErrorJSON(s *Streams, err error, code int) {
 	var messages, all []string
 	hint := ""
 	for _, e := range split(err) {
-		messages = append(messages, clean(e.Error()))
+		messages = append(messages, message(e))
 		if text := details(e); text != "" {
 			all = append(all, text)
 		}
@@ -153,6 +163,9 @@ func isJoined(err error) bool {
 	}
 	return len(texts) > 0 && err.Error() == strings.Join(texts, "\n")
 }
+
+// message is what the error says, made harmless.
+func message(err error) string { return strings.Trim(clean(err.Error()), "\n") }
 
 // details are the first lines that an error in the chain has to add, made harmless.
 func details(err error) string {

@@ -91,15 +91,13 @@ func endRow(t *task, status progress.Status, now time.Time, width int, g glyphs,
 	return fit(width, g.more, paint, spans...)
 }
 
-// noteRows are a note, whole: it is a sentence that somebody should read.
-func noteRows(text string, width int, g glyphs, paint style) []row {
+// textRows are a note or a log line, whole: somebody asked for it or should read it.
+// The sign stands in front of the first row.
+func textRows(sign span, text, code string, width int, paint style) []row {
 	var rows []row
-	for i, line := range wrap(text, max(width-2, 1), "") {
-		sign := span{plain, "  "}
-		if i == 0 {
-			sign = span{yellow, g.note + " "}
-		}
-		rows = append(rows, fit(width, "", paint, sign, span{plain, line}))
+	for _, line := range wrap(text, max(width-2, 1), "") {
+		rows = append(rows, fit(width, "", paint, sign, span{plain, " "}, span{code, line}))
+		sign = span{plain, " "}
 	}
 	return rows
 }

@@ -66,7 +66,7 @@ func (l *lines) Emit(e progress.Event) {
 	t.speed.add(now, t.current)
 	switch {
 	case last:
-		l.print("%s: %s%s", t.text, outcome(e.Status, now.Sub(t.start), first), suffix(": ", t.detail))
+		l.print("%s: %s", t.text, outcome(t, e.Status, now, first))
 	case first:
 		t.plain = plainMarks{at: now, wait: firstReport}
 		l.print("%s%s", t.text, suffix(": ", t.detail))
@@ -74,18 +74,21 @@ func (l *lines) Emit(e progress.Event) {
 }
 
 // outcome is how a task ended, and after what time unless nobody saw it begin.
-func outcome(status progress.Status, elapsed time.Duration, unseen bool) string {
+func outcome(t *task, status progress.Status, now time.Time, unseen bool) string {
 	word, joint := "done", " in "
 	switch status {
 	case progress.Failed:
 		word, joint = "failed", " after "
 	case progress.Skipped:
+		if t.detail != "" {
+			return t.detail
+		}
 		return "nothing to do"
 	}
-	if unseen {
-		return word
+	if !unseen {
+		word += joint + Duration(now.Sub(t.start))
 	}
-	return word + joint + Duration(elapsed)
+	return word + suffix(": ", t.detail)
 }
 
 func suffix(joint, text string) string {

@@ -19,6 +19,7 @@ import (
 
 // tell is a run with everything in it, for the displays without a screen.
 func tell(p Progress) {
+	time.Sleep(500 * time.Millisecond) // never at the same moment as a tick
 	p.Emit(progress.Event{ID: "example/build", Text: "build images/example", Detail: "evaluating"})
 	p.Emit(progress.Event{ID: "tiny/build", Status: progress.Skipped, Text: "build images/tiny", Detail: "up to date"})
 	p.Emit(progress.Event{ID: "tiny", Status: progress.Note, Text: "KVM cannot be used here\x1b]0;title\x07, so machines run slowly"})

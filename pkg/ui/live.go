@@ -188,9 +188,9 @@ func (l *live) endedRows(width int) []row {
 	for _, f := range l.ended {
 		switch f.status {
 		case progress.Note:
-			rows = append(rows, noteRows(f.text, width, l.glyphs, l.paint)...)
+			rows = append(rows, textRows(span{yellow, l.glyphs.note}, f.text, plain, width, l.paint)...)
 		case progress.Log:
-			rows = append(rows, fit(width, l.glyphs.more, l.paint, span{dim, "  " + f.text}))
+			rows = append(rows, textRows(span{plain, " "}, f.text, dim, width, l.paint)...)
 		default:
 			rows = append(rows, endRow(f.task, f.status, f.at, width, l.glyphs, l.paint))
 		}

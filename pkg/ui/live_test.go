@@ -102,7 +102,7 @@ func TestLiveGolden(t *testing.T) {
 }
 
 func TestLiveNeverWraps(t *testing.T) {
-	for columns := 1; columns <= 60; columns++ {
+	for _, columns := range []int{1, 2, 3, 4, 5, 6, 8, 13, 21, 30, 31, 50, 67} {
 		synctest.Test(t, func(t *testing.T) {
 			vt := newScreen(columns, 10)
 			story(vt, NewProgress(onScreen(vt), ModeTTY, true))
@@ -250,6 +250,8 @@ func TestProgressConcurrently(t *testing.T) {
 		wg.Go(p.Close)
 		wg.Wait()
 		p.Close()
-		assert.Empty(t, vt.mistakes)
+		if mode == ModeTTY { // the others leave carriage returns to the terminal driver
+			assert.Empty(t, vt.mistakes)
+		}
 	}
 }

@@ -7,11 +7,16 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/creack/pty"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/fault"
+	"vmctl/pkg/progress"
 )
 
 // writeUntilBroken is what the test binary does as a child: it writes to its own
@@ -48,6 +53,35 @@ func TestBrokenPipeIsAnErrorAndNotTheEnd(t *testing.T) {
 	require.ErrorAs(t, cmd.Wait(), &exit)
 	assert.Equal(t, 141, exit.ExitCode(), "the process was not ended by the signal")
 	assert.Empty(t, stderr.String(), "a broken pipe is nothing to talk about")
+}
+
+// showEverything is what the test binary does on a terminal of its own.
+func showEverything() int {
+	s := System()
+	p := NewProgress(s, ModeAuto, false)
+	p.Emit(progress.Event{ID: "a", Text: "build images/example", Detail: "evaluating"})
+	p.Emit(progress.Event{ID: "a", Text: "build images/example", Status: progress.Done, Detail: strings.Repeat("x", 100)})
+	p.Close()
+	Error(s, fault.New(fault.Refused, "a domain named example exists on this host and is not vmctl's"))
+	if machines().Write(s) != nil || s.Finish() != nil {
+		return 1
+	}
+	return 0
+}
+
+func TestSystemOnATerminal(t *testing.T) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Env = []string{"VMCTL_UI_TEST_TERMINAL=1", "TERM=xterm", "LC_ALL=C.UTF-8"}
+	person, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 50, Rows: 10})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, person.Close()) }()
+	vt := newScreen(50, 10)
+	_, _ = io.Copy(vt, person) // ends with EIO when the child has gone
+	require.NoError(t, cmd.Wait())
+	assert.Empty(t, vt.mistakes)
+	golden(t, "system.txt", vt.String())
 }
 
 func TestOutputRemembersItsFirstError(t *testing.T) {

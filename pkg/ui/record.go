@@ -20,11 +20,13 @@ type Record struct {
 	ID string `json:"id,omitempty"`
 	// Status is working, done, failed, skipped, note or log.
 	Status string `json:"status"`
-	Text   string `json:"text,omitempty"`
+	// Text says what is being done, or was, or the note or log line.
+	Text string `json:"text,omitempty"`
+	// Detail is the present sub-step, or the result.
 	Detail string `json:"detail,omitempty"`
-	// Current of Total in Unit (bytes or count); absent when nothing is counted, and
+	// Current of Total in Unit (bytes or count); all absent when nothing is counted,
 	// Total also when it is unknown.
-	Current int64  `json:"current,omitempty"`
+	Current *int64 `json:"current,omitempty"`
 	Total   int64  `json:"total,omitempty"`
 	Unit    string `json:"unit,omitempty"`
 	// Seconds is the task's age when it ended.
@@ -58,10 +60,10 @@ func (r *recorder) Emit(e progress.Event) {
 	record := Record{
 		Time: now.UTC().Format("2006-01-02T15:04:05.000Z"),
 		ID:   clean(e.ID), Status: statusName(e.Status), Text: clean(e.Text), Detail: clean(e.Detail),
-		Current: e.Current, Total: e.Total,
+		Total: e.Total,
 	}
 	if e.Current != 0 || e.Total != 0 {
-		record.Unit = "count"
+		record.Current, record.Unit = &e.Current, "count"
 		if e.Unit == progress.Bytes {
 			record.Unit = "bytes"
 		}
@@ -70,7 +72,9 @@ func (r *recorder) Emit(e progress.Event) {
 		record.Error = clean(e.Err.Error())
 	}
 	if e.Status != progress.Note && e.Status != progress.Log {
-		if t, _, last := r.tasks.take(e, now); last {
+		t, _, last := r.tasks.take(e, now)
+		record.Text = t.text
+		if last {
 			record.Seconds = now.Sub(t.start).Round(time.Millisecond).Seconds()
 		}
 	}

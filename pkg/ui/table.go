@@ -10,11 +10,12 @@ type Column struct {
 	Right bool
 	// State colours a cell by what it says: "running" is green, "crashed" red.
 	State bool
-	// Keep says that the column is shortened last, as names are: they get typed again.
+	// Keep says that the column is shortened last: a name, which gets typed again.
 	Keep bool
 }
 
-// Table is rows under headers. On a terminal it is cut to the width; in a pipe it
+// Table is rows under headers, the most important columns first. On a terminal it is
+// cut to the width, and what cannot be shown legibly is left out; in a pipe it
 // is the same table whole and without colour, as virsh and kubectl do, so that awk
 // and people see one thing. An empty cell is "-", so that each row has all fields.
 // Scripts should rather ask for JSON.
@@ -45,7 +46,7 @@ func (t *Table) Len() int { return len(t.rows) }
 
 const (
 	tableGap = "  "
-	// narrowest is the width below which a column is cut only when all are.
+	// narrowest is the width below which a column rather goes than is cut.
 	narrowest = 8
 )
 
@@ -106,16 +107,21 @@ func (t *Table) widths(limit int) []int {
 	}
 	// Terminals differ in what they do after a character in the last column.
 	limit--
-	// First the widest columns give, down to a readable rest; then the kept ones;
-	// then all; at last whole columns disappear from the right.
+	// First the widest columns give, down to a readable rest; then columns go from the
+	// right, because half a table that can be read beats a whole one that cannot.
 	shrink(widths, limit, func(i, w int) bool { return w > narrowest && !t.columns[i].Keep })
+	drop(widths, limit, 2)
 	shrink(widths, limit, func(_, w int) bool { return w > narrowest })
-	shrink(widths, limit, func(_, w int) bool { return w > 3 })
-	for i := len(widths) - 1; i > 0 && total(widths) > limit; i-- {
-		widths[i] = 0
-	}
+	drop(widths, limit, 1)
 	shrink(widths, limit, func(_, w int) bool { return w > 1 })
 	return widths
+}
+
+// drop removes columns from the right until the rest fits or only least are left.
+func drop(widths []int, limit, least int) {
+	for i := len(widths) - 1; i >= least && total(widths) > limit; i-- {
+		widths[i] = 0
+	}
 }
 
 // shrink takes cells from the widest column that may give one, until all fit.

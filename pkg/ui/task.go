@@ -101,7 +101,8 @@ func (t *task) figures(g glyphs) []string {
 	if g.full == "" {
 		return forms
 	}
-	return append([]string{bar(t.percent(), g) + " " + forms[0]}, forms...)
+	drawn := bar(t.percent(), g) + " " + percent
+	return append([]string{drawn + "  " + amount + speed + eta, drawn + speed + eta}, forms...)
 }
 
 func bar(percent int, g glyphs) string {

@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("VMCTL_UI_TEST_PIPE") != "" {
 		os.Exit(writeUntilBroken())
 	}
+	if os.Getenv("VMCTL_UI_TEST_TERMINAL") != "" {
+		os.Exit(showEverything())
+	}
 	goleak.VerifyTestMain(m)
 }
 
