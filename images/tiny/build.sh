@@ -1,0 +1,150 @@
+# Builds the disk image: without root, loop devices or mounts, and with a fixed clock
+# and fixed identifiers, so that the same machine makes the same image twice.
+#
+#   MBR    syslinux's boot code, for BIOS
+#   part 1 FAT: kernel, initramfs, syslinux and GRUB's EFI loader. An EFI system partition
+#   part 2 ext4, label "tiny": the root file system
+set -euo pipefail
+umask 022
+export LC_ALL=C SOURCE_DATE_EPOCH=1 E2FSPROGS_FAKE_TIME=1
+: "${boot:?}" "${root:?}" "${out:?}" # nix sets these
+
+# --- What the build takes from the machine ------------------------------------------
+
+missing=()
+need() { # PROGRAM-OR-FILE PACKAGE
+	command -v "$1" >/dev/null || [ -e "$1" ] || missing+=("$2")
+}
+need busybox busybox-static
+need dropbear dropbear-bin
+need qemu-ga qemu-guest-agent
+need modprobe kmod
+need cpio cpio
+need sfdisk fdisk
+need mke2fs e2fsprogs
+need mkfs.vfat dosfstools
+need mcopy mtools
+need syslinux syslinux
+need /usr/lib/syslinux/mbr/mbr.bin syslinux-common
+need grub-mkimage grub-common
+need /usr/lib/grub/x86_64-efi/linux.mod grub-efi-amd64-bin
+need qemu-img qemu-utils
+
+# The cloud kernel starts fastest; any other that may be read does too.
+kernel=
+for k in /boot/vmlinuz-*-cloud-amd64 /boot/vmlinuz-*; do
+	if [ -r "$k" ] && [ -d "/lib/modules/${k#*vmlinuz-}" ]; then
+		kernel=$k
+		break
+	fi
+done
+[ -n "$kernel" ] || missing+=(linux-image-cloud-amd64)
+
+if [ "${#missing[@]}" -gt 0 ]; then
+	echo "error: this image is made of the machine's own packages, and some are missing" >&2
+	echo "hint: apt-get install ${missing[*]}" >&2
+	[ -n "$kernel" ] || echo "hint: Ubuntu lets only root read its kernels: chmod a+r /boot/vmlinuz-*" >&2
+	exit 1
+fi
+version=${kernel#*vmlinuz-}
+echo "kernel $version"
+
+# --- The initramfs: find the root file system, grow its partition, mount it ------------
+
+mkdir -p initramfs/{bin,dev,proc,sys,mnt,modules}
+install -m 755 "$(command -v busybox)" initramfs/bin/busybox
+install -m 755 "$boot/init" initramfs/init
+
+# Everything is loaded here, in this order; the root file system has no modules. What
+# the kernel has built in, modprobe does not list.
+for module in virtio_pci virtio_blk ext4 virtio_net virtio_console virtio_balloon virtio_rng button evdev; do
+	modprobe -S "$version" --show-depends "$module"
+done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r file; do
+	name=$(basename "$file")
+	case $name in
+	*.zst) zstd -qdo "initramfs/modules/${name%.zst}" "$file" ;;
+	*.xz) xz -dc "$file" >"initramfs/modules/${name%.xz}" ;;
+	*) cp "$file" initramfs/modules ;;
+	esac
+	echo "${name%.ko*}.ko" >>initramfs/modules/order
+done
+chmod -R u+w initramfs
+find initramfs -exec touch -hd @1 {} +
+(cd initramfs && find . | LC_ALL=C sort | cpio --quiet --reproducible -R 0:0 -o -H newc) | gzip -9n >initrd
+
+# --- The root file system ----------------------------------------------------------------
+
+cp -r "$root" rootfs
+chmod -R u+w rootfs
+mkdir -p rootfs/{bin,sbin,dev,proc,sys,run,mnt,root,var/log,usr/{bin,sbin}}
+mkdir -m 1777 rootfs/tmp
+cp initramfs/bin/busybox rootfs/bin/busybox
+for applet in $(busybox --list); do
+	[ -e "rootfs/sbin/$applet" ] || [ -e "rootfs/bin/$applet" ] || ln -s busybox "rootfs/bin/$applet"
+done
+ln -s ../bin/busybox rootfs/sbin/init
+ln -s /proc/mounts rootfs/etc/mtab
+ln -s /run/resolv.conf rootfs/etc/resolv.conf
+ln -s ../run rootfs/var/run
+
+# Programs that Debian links dynamically come with the libraries they ask for.
+for program in dropbear qemu-ga resize2fs; do
+	file=$(command -v "$program")
+	install -m 755 "$file" "rootfs/usr/sbin/$program"
+	ldd "$file" | grep -o '/[^ ]*' | while read -r library; do
+		mkdir -p "rootfs$(dirname "$library")"
+		cp -L "$library" "rootfs$library"
+	done
+done
+find rootfs -exec touch -hd @1 {} +
+
+mke2fs -q -t ext4 -L tiny -m 0 -O ^has_journal -I 256 \
+	-U 7a1b7c1e-0000-4000-8000-000000000001 -E hash_seed=7a1b7c1e-0000-4000-8000-000000000002,lazy_itable_init=0 \
+	-d rootfs root.img 64M
+# The files belong to whoever builds, which must not show in the guest.
+{
+	find rootfs -mindepth 1 -printf '%P\n' | while read -r path; do
+		owner=0
+		case $path in home/tarn*) owner=1000 ;; esac
+		printf 'sif "/%s" uid %s\nsif "/%s" gid %s\n' "$path" "$owner" "$path" "$owner"
+	done
+	echo 'sif / uid 0'
+	echo 'sif / gid 0'
+	echo 'sif /bin/busybox mode 0104755' # for su; busybox drops the rights in all else
+	echo 'sif /home/tarn mode 040700'
+	echo 'sif /etc/shadow mode 0100600'
+} | debugfs -w -f - root.img >/dev/null
+
+# --- The boot partition ------------------------------------------------------------------
+
+grub-mkimage -O x86_64-efi -o BOOTX64.EFI -p / -c "$boot/grub.cfg" \
+	part_msdos fat search search_fs_file linux normal echo all_video
+kib=$(du -ck --apparent-size "$kernel" initrd BOOTX64.EFI | awk 'END { print $1 }')
+mib=$((kib / 1024 + 2))
+truncate -s "${mib}M" boot.img
+mkfs.vfat -n TINYBOOT -i 7A1B0001 --invariant boot.img >/dev/null
+export MTOOLS_SKIP_CHECK=1
+mmd -i boot.img ::/EFI ::/EFI/BOOT
+cp "$kernel" vmlinuz
+touch -d @1 BOOTX64.EFI vmlinuz initrd
+mcopy -m -i boot.img BOOTX64.EFI ::/EFI/BOOT/BOOTX64.EFI
+mcopy -m -i boot.img vmlinuz initrd "$boot/syslinux.cfg" ::/
+syslinux --install boot.img
+
+# --- The disk ----------------------------------------------------------------------------
+
+truncate -s "$((1 + mib + 64))M" disk.img
+sfdisk -q disk.img <<-END
+	label: dos
+	label-id: 0x7a1b7c1e
+	start=1MiB, size=${mib}MiB, type=ef, bootable
+	start=$((1 + mib))MiB, type=83
+END
+dd if=/usr/lib/syslinux/mbr/mbr.bin of=disk.img bs=440 count=1 conv=notrunc status=none
+dd if=boot.img of=disk.img bs=1M seek=1 conv=notrunc,sparse status=none
+dd if=root.img of=disk.img bs=1M seek=$((1 + mib)) conv=notrunc,sparse status=none
+
+mkdir -p "$out/nix-support"
+qemu-img convert -f raw -O qcow2 disk.img "$out/tiny.qcow2"
+# The same note that NixOS's make-disk-image leaves: this is how vmctl finds the file.
+echo "file qcow2-image $out/tiny.qcow2" >"$out/nix-support/hydra-build-products"
