@@ -1,0 +1,92 @@
+package image
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"vmctl/pkg/ansi"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
+)
+
+// The formats an image can have.
+const (
+	Qcow2 = "qcow2"
+	Raw   = "raw"
+)
+
+const (
+	// headLimit is how much of an image is looked at to judge it.
+	headLimit = 1 << 20
+	// maxVirtual is larger than any disk QEMU's qcow2 can usefully have here.
+	maxVirtual = 64 * spec.TiB
+	sector     = 512
+)
+
+// Info is what an image says of itself, after it was found to be harmless.
+type Info struct {
+	// Format is Qcow2 or Raw.
+	Format string
+	// VirtualSize is the size of the disk that the guest sees.
+	VirtualSize spec.Size
+}
+
+// Check judges an image of size bytes by its first MiB: whether it is a qcow2 or a
+// raw disk that refers to no other file, needs no feature that is unknown here,
+// and is all there as far as its header tells. Every other answer is an error of
+// kind fault.Build, with the command that mends it where there is one.
+//
+// The format it returns is to be stated wherever the image is used; a raw image is
+// never to be probed, since its guest may write a qcow2 header into it.
+func Check(r io.ReaderAt, size int64) (Info, error) { return check(r, size, "disk.img") }
+
+// subject words what is wrong with one image.
+type subject struct{ path string }
+
+func (s subject) bad(format string, args ...any) *fault.Error {
+	return fault.New(fault.Build, "image %s "+format, append([]any{ansi.Plain(s.path)}, args...)...)
+}
+
+func check(r io.ReaderAt, size int64, path string) (Info, error) {
+	s := subject{path}
+	if size <= 0 {
+		return Info{}, s.bad("is empty").WithHint("build or download it again")
+	}
+	head := make([]byte, min(size, 64<<10))
+	if n, err := r.ReadAt(head, 0); n < len(head) {
+		if errors.Is(err, io.EOF) {
+			return Info{}, s.truncated()
+		}
+		return Info{}, s.bad("could not be read: %w", err)
+	}
+	if bytes.HasPrefix(head, qcowMagic) {
+		h, err := s.qcow2(r, head, size)
+		return Info{Format: Qcow2, VirtualSize: spec.Size(h.size)}, err
+	}
+	if err := s.foreign(head); err != nil {
+		return Info{}, err
+	}
+	switch {
+	case !partitioned(head):
+		return Info{}, s.bad("is not a qcow2, and has no partition table as a raw disk would").
+			WithHint("check with `file %s` what it is", quote(path))
+	case size%sector != 0:
+		return Info{}, s.bad("is cut short: a raw disk's size is a multiple of %d bytes, and this has %d", sector, size).
+			WithHint("build or download it again")
+	case spec.Size(size) > maxVirtual:
+		return Info{}, s.bad("is larger than %s", maxVirtual)
+	}
+	return Info{Format: Raw, VirtualSize: spec.Size(size)}, nil
+}
+
+func (s subject) truncated() error {
+	return s.bad("is cut short: parts that its header names lie past its end").
+		WithHint("build or download it again")
+}
+
+// partitioned looks for an MBR or a GPT.
+func partitioned(head []byte) bool {
+	return len(head) >= sector && head[510] == 0x55 && head[511] == 0xaa ||
+		len(head) >= sector+8 && string(head[sector:sector+8]) == "EFI PART"
+}
