@@ -99,28 +99,34 @@ func wrap(s string, width int, indent string) []string {
 		indent = ""
 	}
 	var lines []string
-	line, empty := "", true
+	var line strings.Builder
+	used, empty := 0, true
+	next := func() {
+		lines = append(lines, line.String())
+		line.Reset()
+		line.WriteString(indent)
+		used, empty = cells(indent), true
+	}
 	for word := range strings.FieldsSeq(s) {
-		if !empty && cells(line)+1+cells(word) > width {
-			lines, line, empty = append(lines, line), indent, true
+		if !empty && used+1+cells(word) > width {
+			next()
 		}
 		if !empty {
-			line += " "
+			line.WriteByte(' ')
+			used++
 		}
-		for {
-			room := width - cells(line)
-			if cells(word) <= room {
-				break
+		empty = false
+		for _, r := range word {
+			w := runeWidth(r)
+			if used+w > width && !empty {
+				next()
 			}
-			head := cut(word, room, "")
-			if head == "" {
-				break // one wide character in a terminal of one column
-			}
-			lines, line, word = append(lines, line+head), indent, word[len(head):]
+			line.WriteRune(r)
+			used += w
+			empty = false
 		}
-		line, empty = line+word, false
 	}
-	return append(lines, line)
+	return append(lines, line.String())
 }
 
 // clean makes text from outside harmless and keeps its line breaks.
