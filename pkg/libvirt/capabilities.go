@@ -1,0 +1,171 @@
+package libvirt
+
+import (
+	"context"
+	"encoding/xml"
+	"fmt"
+	"slices"
+
+	golibvirt "libvirt.org/go/libvirt"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+)
+
+// hostXML is what is read of the host's capabilities.
+type hostXML struct {
+	CPU struct {
+		Arch string `xml:"arch"`
+	} `xml:"host>cpu"`
+	Guests []struct {
+		OSType string `xml:"os_type"`
+		Arch   struct {
+			Name    string      `xml:"name,attr"`
+			Domains []domainRef `xml:"domain"`
+		} `xml:"arch"`
+	} `xml:"guest"`
+}
+
+type domainRef struct {
+	Type string `xml:"type,attr"`
+}
+
+// firmwareXML is what is read of the domain capabilities.
+type firmwareXML struct {
+	OS struct {
+		Enums  []enumXML `xml:"enum"`
+		Loader struct {
+			Supported string    `xml:"supported,attr"`
+			Enums     []enumXML `xml:"enum"`
+		} `xml:"loader"`
+	} `xml:"os"`
+}
+
+type enumXML struct {
+	Name   string   `xml:"name,attr"`
+	Values []string `xml:"value"`
+}
+
+func offers(enums []enumXML, name, value string) bool {
+	for _, e := range enums {
+		if e.Name == name && slices.Contains(e.Values, value) {
+			return true
+		}
+	}
+	return false
+}
+
+// Capabilities asks the host what it can do.
+func (c *conn) Capabilities(ctx context.Context) (engine.Capabilities, error) {
+	return read(ctx, c, "read the capabilities of "+c.uri, c.capabilities)
+}
+
+func (c *conn) capabilities(l *golibvirt.Connect) (out engine.Capabilities, err error) {
+	if out.Hostname, err = l.GetHostname(); err != nil {
+		return out, err
+	}
+	if out.Libvirt, out.Hypervisor, err = versions(l); err != nil {
+		return out, err
+	}
+	text, err := l.GetCapabilities()
+	if err != nil {
+		return out, err
+	}
+	var host hostXML
+	if err := xml.Unmarshal([]byte(text), &host); err != nil {
+		return out, fault.New(fault.Other, "the host's capabilities cannot be read: %w", err)
+	}
+	out.Arch = host.CPU.Arch
+	if c.place.test {
+		// It pretends to be some 32-bit machine and runs nothing.
+		out.Arch, out.NoKVM = archX86, "the test driver runs no guests"
+		return out, nil
+	}
+	out.NoKVM = noKVM(&host, func(feature string) (bool, error) { return hasFeature(l, feature) })
+	out.KVM = out.NoKVM == ""
+	out.EFI, out.SecureBoot, err = firmware(l, out.Arch, out.KVM)
+	return out, err
+}
+
+func versions(l *golibvirt.Connect) (libvirt, hypervisor string, err error) {
+	lib, err := l.GetLibVersion()
+	if err != nil {
+		return "", "", err
+	}
+	kind, err := l.GetType()
+	if err != nil {
+		return "", "", err
+	}
+	hyper, err := l.GetVersion()
+	if err != nil {
+		return "", "", err
+	}
+	return dotted(lib), kind + " " + dotted(hyper), nil
+}
+
+// dotted reads libvirt's way to put a version into a number.
+func dotted(v uint32) string { return fmt.Sprintf("%d.%d.%d", v/1000000, v/1000%1000, v%1000) }
+
+const archX86 = "x86_64"
+
+// noKVM says why guests cannot run under KVM, or nothing when they can. That the
+// capabilities list KVM is not enough on x86: a machine can have /dev/kvm without a
+// CPU that virtualises (a guest without nested virtualisation), and every guest then
+// hangs at its first instruction. Features are asked one by one because the
+// capabilities name a CPU model and leave out what the model implies.
+func noKVM(host *hostXML, has func(feature string) (bool, error)) string {
+	if !listsKVM(host) {
+		return "libvirt on the host finds no usable /dev/kvm"
+	}
+	if host.CPU.Arch != archX86 {
+		return ""
+	}
+	for _, feature := range []string{"vmx", "svm"} {
+		// A host that cannot answer is believed to be what its capabilities say.
+		if yes, err := has(feature); yes || err != nil {
+			return ""
+		}
+	}
+	return "the host's CPU has neither vmx nor svm (hardware virtualisation is switched off, or the host is itself a virtual machine)"
+}
+
+func listsKVM(host *hostXML) bool {
+	for _, g := range host.Guests {
+		if g.OSType == "hvm" && g.Arch.Name == host.CPU.Arch &&
+			slices.Contains(g.Arch.Domains, domainRef{"kvm"}) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasFeature compares the host's CPU with the least of all plus one feature.
+func hasFeature(l *golibvirt.Connect, feature string) (bool, error) {
+	wanted := "<cpu match='minimum'><arch>x86_64</arch><model>486</model><feature policy='require' name='" + feature + "'/></cpu>"
+	result, err := l.CompareCPU(wanted, 0)
+	if err != nil {
+		return false, err
+	}
+	return result == golibvirt.CPU_COMPARE_SUPERSET || result == golibvirt.CPU_COMPARE_IDENTICAL, nil
+}
+
+// firmware asks what QEMU on the host can boot with.
+func firmware(l *golibvirt.Connect, arch string, kvm bool) (efi, secure bool, err error) {
+	machine, kind := "q35", "qemu"
+	if arch != archX86 {
+		machine = "virt"
+	}
+	if kvm {
+		kind = "kvm"
+	}
+	text, err := l.GetDomainCapabilities("", arch, machine, kind, 0)
+	if err != nil {
+		return false, false, err
+	}
+	var d firmwareXML
+	if err := xml.Unmarshal([]byte(text), &d); err != nil {
+		return false, false, fault.New(fault.Other, "the host's domain capabilities cannot be read: %w", err)
+	}
+	efi = offers(d.OS.Enums, "firmware", "efi")
+	return efi, efi && offers(d.OS.Loader.Enums, "secure", "yes"), nil
+}

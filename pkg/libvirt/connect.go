@@ -1,0 +1,172 @@
+package libvirt
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync"
+
+	golibvirt "libvirt.org/go/libvirt"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+)
+
+// Keepalive: a host that has been silent for keepaliveSeconds × keepaliveCount is
+// gone, and every call that waits for it fails. virsh's values.
+const (
+	keepaliveSeconds = 5
+	keepaliveCount   = 6
+)
+
+// Option changes how a connection is used.
+type Option func(*conn)
+
+// WithPoolTarget sets the directory on the host in which vmctl's pool is made.
+func WithPoolTarget(dir string) Option { return func(c *conn) { c.target = dir } }
+
+// Open connects to a host. An empty URI is libvirt's own default. When ctx ends while
+// libvirt still connects, Open returns at once; the attempt goes on in the background
+// until libvirt gives up, and what it yields is closed.
+//
+// The Closer ends the connection, after the calls, streams and watches that still use it.
+func Open(ctx context.Context, uri string, options ...Option) (*engine.Host, io.Closer, error) {
+	if err := checkURI(uri); err != nil {
+		return nil, nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, cut(ctx, "connect to "+named(uri))
+	}
+	type opened struct {
+		l   *golibvirt.Connect
+		uri string
+		err error
+	}
+	done := make(chan opened)
+	gone := make(chan struct{})
+	go func() {
+		l, full, err := dial(uri)
+		select {
+		case done <- opened{l, full, err}:
+		case <-gone:
+			if l != nil {
+				_, _ = l.Close()
+			}
+		}
+	}()
+	select {
+	case <-ctx.Done():
+		close(gone)
+		return nil, nil, cut(ctx, "connect to "+named(uri))
+	case o := <-done:
+		if o.err != nil {
+			return nil, nil, unreachable(uri, o.err)
+		}
+		c := &conn{uri: o.uri, place: locate(o.uri, os.Geteuid()), l: o.l}
+		c.target = defaultTarget(c.place)
+		for _, option := range options {
+			option(c)
+		}
+		return c.host(), c, nil
+	}
+}
+
+// dial opens the connection, asks for keepalive and for the normalised URI.
+func dial(uri string) (*golibvirt.Connect, string, error) {
+	if err := startLoop(); err != nil {
+		return nil, "", err
+	}
+	l, err := golibvirt.NewConnect(uri)
+	if err != nil {
+		return nil, "", err
+	}
+	// Hosts that cannot do it say so; then the transport's own timeouts have to do.
+	_ = l.SetKeepAlive(keepaliveSeconds, keepaliveCount)
+	full, err := l.GetURI()
+	if err != nil {
+		_, _ = l.Close()
+		return nil, "", err
+	}
+	return l, full, nil
+}
+
+// named is the URI for people.
+func named(uri string) string {
+	if uri == "" {
+		return "libvirt"
+	}
+	return uri
+}
+
+// conn is one connection. It implements all of the engine's interfaces but exposes
+// them only as the parts of an engine.Host.
+type conn struct {
+	uri    string
+	place  place
+	target string
+
+	mu     sync.Mutex
+	l      *golibvirt.Connect
+	users  int
+	closed bool
+
+	watchLost sync.Once
+	lostOnce  sync.Once
+	lost      chan struct{}
+}
+
+func (c *conn) host() *engine.Host {
+	c.lost = make(chan struct{})
+	return &engine.Host{
+		URI: c.uri, Local: c.place.local, Session: c.place.session,
+		Inspector: c, Domains: c, Pools: c, Volumes: c, Networks: c, Consoles: c, Events: c,
+	}
+}
+
+// Close ends the connection as soon as nothing uses it any more.
+func (c *conn) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	idle := c.users == 0
+	c.mu.Unlock()
+	if idle {
+		_, _ = c.l.Close()
+	}
+	return nil
+}
+
+// hold keeps the connection open until release is called, once.
+func (c *conn) hold() (l *golibvirt.Connect, release func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, nil, fault.New(fault.Unreachable, "the connection to %s has been closed", c.uri)
+	}
+	c.users++
+	return c.l, sync.OnceFunc(c.release), nil
+}
+
+func (c *conn) release() {
+	c.mu.Lock()
+	c.users--
+	last := c.closed && c.users == 0
+	c.mu.Unlock()
+	if last {
+		_, _ = c.l.Close()
+	}
+}
+
+// broken gives the channel that is closed when libvirt reports the connection lost.
+func (c *conn) broken(l *golibvirt.Connect) <-chan struct{} {
+	c.watchLost.Do(func() {
+		// The test driver has no connection to lose and refuses.
+		_ = l.RegisterCloseCallback(func(*golibvirt.Connect, golibvirt.ConnectCloseReason) {
+			c.lostOnce.Do(func() { close(c.lost) })
+		})
+	})
+	return c.lost
+}

@@ -1,0 +1,53 @@
+package libvirt
+
+import (
+	"context"
+
+	golibvirt "libvirt.org/go/libvirt"
+
+	"vmctl/pkg/spec"
+)
+
+// SetLiveMemory moves the balloon, then notes the size in the metadata of the running
+// domain: the guest is slow to give memory back and may never do so, so that what was
+// asked for can be told from what is.
+func (c *conn) SetLiveMemory(ctx context.Context, name string, size spec.Size) error {
+	return c.onDomain(ctx, "set the memory of", name, func(d *golibvirt.Domain) error {
+		kib := uint64((size + spec.KiB - 1) / spec.KiB)
+		if err := d.SetMemoryFlags(kib, golibvirt.DOMAIN_MEM_LIVE); err != nil {
+			return err
+		}
+		text, err := d.GetXMLDesc(0)
+		if err != nil {
+			return err
+		}
+		running, err := parseDomain(text)
+		if err != nil {
+			return err
+		}
+		record := running.record()
+		if record == nil {
+			return nil
+		}
+		record.Memory = size
+		element, err := liveMetadata(*record)
+		if err != nil {
+			return err
+		}
+		return d.SetMetadata(golibvirt.DOMAIN_METADATA_ELEMENT, element, metadataPrefix, metadataURI, golibvirt.DOMAIN_AFFECT_LIVE)
+	})
+}
+
+// SetLiveCPUs brings CPUs online or takes them off.
+func (c *conn) SetLiveCPUs(ctx context.Context, name string, n int) error {
+	return c.onDomain(ctx, "set the CPUs of", name, func(d *golibvirt.Domain) error {
+		return d.SetVcpusFlags(uint(n), golibvirt.DOMAIN_VCPU_LIVE)
+	})
+}
+
+// ResizeLiveDisk grows a disk of a running guest.
+func (c *conn) ResizeLiveDisk(ctx context.Context, name, path string, size spec.Size) error {
+	return c.onDomain(ctx, "grow the disk of", name, func(d *golibvirt.Domain) error {
+		return d.BlockResize(path, uint64(size), golibvirt.DOMAIN_BLOCK_RESIZE_BYTES)
+	})
+}

@@ -1,0 +1,199 @@
+package libvirt
+
+import (
+	"context"
+	"encoding/xml"
+
+	golibvirt "libvirt.org/go/libvirt"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
+)
+
+// domainXML is what is read from a domain's XML, and no more.
+type domainXML struct {
+	Name    string   `xml:"name"`
+	UUID    string   `xml:"uuid"`
+	Record  []record `xml:"metadata>urn:vmctl:machine machine"`
+	Memory  amount   `xml:"memory"`
+	Current amount   `xml:"currentMemory"`
+	VCPU    struct {
+		Max     int `xml:",chardata"`
+		Current int `xml:"current,attr"`
+	} `xml:"vcpu"`
+	Disks []struct {
+		Source struct {
+			File string `xml:"file,attr"`
+			Dev  string `xml:"dev,attr"`
+		} `xml:"source"`
+	} `xml:"devices>disk"`
+	Interfaces []struct {
+		MAC struct {
+			Address string `xml:"address,attr"`
+		} `xml:"mac"`
+	} `xml:"devices>interface"`
+	Channels []struct {
+		Target struct {
+			Name  string `xml:"name,attr"`
+			State string `xml:"state,attr"`
+		} `xml:"target"`
+	} `xml:"devices>channel"`
+}
+
+// amount is a number with a unit; libvirt itself always writes KiB.
+type amount struct {
+	Value uint64 `xml:",chardata"`
+}
+
+func (a amount) size() spec.Size { return spec.Size(a.Value) * spec.KiB }
+
+func parseDomain(text string) (*domainXML, error) {
+	var d domainXML
+	if err := xml.Unmarshal([]byte(text), &d); err != nil {
+		return nil, fault.New(fault.Other, "the host's domain XML cannot be read: %w", err)
+	}
+	return &d, nil
+}
+
+func (d *domainXML) record() *engine.Record {
+	if len(d.Record) == 0 {
+		return nil
+	}
+	return fromRecord(d.Record[0])
+}
+
+func (d *domainXML) cpus() int {
+	if d.VCPU.Current > 0 {
+		return d.VCPU.Current
+	}
+	return d.VCPU.Max
+}
+
+// memory is the present size. libvirt counts in KiB: a size between two KiB was
+// rounded up when it was defined, and reads as what was declared.
+func (d *domainXML) memory(r *engine.Record) spec.Size {
+	size := d.Current.size()
+	if size == 0 {
+		size = d.Memory.size()
+	}
+	if r != nil && (r.Memory+spec.KiB-1)/spec.KiB*spec.KiB == size {
+		return r.Memory
+	}
+	return size
+}
+
+func (d *domainXML) files() []string {
+	var files []string
+	for _, disk := range d.Disks {
+		switch {
+		case disk.Source.File != "":
+			files = append(files, disk.Source.File)
+		case disk.Source.Dev != "":
+			files = append(files, disk.Source.Dev)
+		}
+	}
+	return files
+}
+
+var states = map[golibvirt.DomainState]engine.State{
+	golibvirt.DOMAIN_RUNNING:  engine.StateRunning,
+	golibvirt.DOMAIN_BLOCKED:  engine.StateRunning,
+	golibvirt.DOMAIN_PAUSED:   engine.StatePaused,
+	golibvirt.DOMAIN_SHUTDOWN: engine.StateShutdown,
+	golibvirt.DOMAIN_SHUTOFF:  engine.StateShutOff,
+	golibvirt.DOMAIN_CRASHED:  engine.StateCrashed,
+}
+
+func stateOf(s golibvirt.DomainState) engine.State {
+	if state, ok := states[s]; ok {
+		return state
+	}
+	return engine.StateOther
+}
+
+// withDomain looks a domain up for the time of f.
+func withDomain(l *golibvirt.Connect, name string, f func(*golibvirt.Domain) error) error {
+	d, err := l.LookupDomainByName(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Free() }()
+	return f(d)
+}
+
+// Domain reads one domain: its state, what is defined, and what runs.
+func (c *conn) Domain(ctx context.Context, name string) (*engine.Domain, error) {
+	return read(ctx, c, "read domain "+quoteName(name), func(l *golibvirt.Connect) (out *engine.Domain, err error) {
+		err = withDomain(l, name, func(d *golibvirt.Domain) error {
+			out, err = readDomain(d)
+			return err
+		})
+		return out, err
+	})
+}
+
+func readDomain(d *golibvirt.Domain) (*engine.Domain, error) {
+	state, _, err := d.GetState()
+	if err != nil {
+		return nil, err
+	}
+	text, err := d.GetXMLDesc(golibvirt.DOMAIN_XML_INACTIVE)
+	if err != nil {
+		return nil, err
+	}
+	config, err := parseDomain(text)
+	if err != nil {
+		return nil, err
+	}
+	record := config.record()
+	out := &engine.Domain{
+		Name: config.Name, UUID: config.UUID, State: stateOf(state), Record: record,
+		Memory: config.memory(record), CPUs: config.cpus(), Disks: config.files(),
+	}
+	if out.Autostart, err = d.GetAutostart(); err != nil {
+		return nil, err
+	}
+	if !out.State.Active() {
+		// Only a domain that is off can have a saved image to start from; drivers that
+		// know none have none.
+		out.ManagedSave, err = d.HasManagedSaveImage(0)
+		return out, ignore(err, golibvirt.ERR_NO_SUPPORT)
+	}
+	if text, err = d.GetXMLDesc(0); err != nil {
+		return nil, err
+	}
+	running, err := parseDomain(text)
+	if err != nil {
+		return nil, err
+	}
+	live := running.record()
+	out.Live = &engine.Live{
+		Record: live, Memory: running.memory(live), MaxMemory: running.Memory.size(),
+		CPUs: running.cpus(), MaxCPUs: running.VCPU.Max,
+	}
+	return out, nil
+}
+
+// ignore makes an error with one of the numbers none.
+func ignore(err error, numbers ...golibvirt.ErrorNumber) error {
+	if isAny(err, numbers) {
+		return nil
+	}
+	return err
+}
+
+// DomainXML is the domain's XML as the host has it, without secrets.
+func (c *conn) DomainXML(ctx context.Context, name string, inactive bool) (string, error) {
+	return read(ctx, c, "read domain "+quoteName(name), func(l *golibvirt.Connect) (text string, err error) {
+		var flags golibvirt.DomainXMLFlags
+		if inactive {
+			flags = golibvirt.DOMAIN_XML_INACTIVE
+		}
+		err = withDomain(l, name, func(d *golibvirt.Domain) error {
+			text, err = d.GetXMLDesc(flags)
+			return err
+		})
+		return text, err
+	})
+}

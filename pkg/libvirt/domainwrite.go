@@ -1,0 +1,106 @@
+package libvirt
+
+import (
+	"context"
+	"strings"
+
+	golibvirt "libvirt.org/go/libvirt"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/libvirt/domainxml"
+)
+
+// DefineDomain renders the definition and hands it to the host, which checks it
+// against its schema.
+func (c *conn) DefineDomain(ctx context.Context, def engine.Definition) error {
+	metadata, err := definitionMetadata(def.Record)
+	if err != nil {
+		return err
+	}
+	text, err := domainxml.Render(domainxml.Config{
+		UUID: def.UUID, Machine: def.Machine, Arch: def.Arch, Root: def.Root,
+		BasePath: def.Base.Path, BaseFormat: def.Base.Format, Log: def.Log, Metadata: metadata,
+	})
+	if err != nil {
+		return err
+	}
+	return change(ctx, c, "define domain "+quoteName(def.Machine.Name), func(l *golibvirt.Connect) error {
+		d, err := l.DomainDefineXMLFlags(text, golibvirt.DOMAIN_DEFINE_VALIDATE)
+		if err != nil {
+			return err
+		}
+		return d.Free()
+	})
+}
+
+// onDomain changes one domain.
+func (c *conn) onDomain(ctx context.Context, verb, name string, f func(*golibvirt.Domain) error) error {
+	return change(ctx, c, verb+" domain "+quoteName(name), func(l *golibvirt.Connect) error {
+		return withDomain(l, name, f)
+	})
+}
+
+// StartDomain boots.
+func (c *conn) StartDomain(ctx context.Context, name string, paused bool) error {
+	return c.onDomain(ctx, "start", name, func(d *golibvirt.Domain) error {
+		if paused {
+			return d.CreateWithFlags(golibvirt.DOMAIN_START_PAUSED)
+		}
+		return d.Create()
+	})
+}
+
+// ResumeDomain lets held CPUs run.
+func (c *conn) ResumeDomain(ctx context.Context, name string) error {
+	return c.onDomain(ctx, "resume", name, (*golibvirt.Domain).Resume)
+}
+
+// ShutdownDomain asks the guest to power off.
+func (c *conn) ShutdownDomain(ctx context.Context, name string, mode engine.ShutdownMode) error {
+	if c.place.test {
+		// The test driver knows one way only.
+		return c.onDomain(ctx, "shut down", name, (*golibvirt.Domain).Shutdown)
+	}
+	flag := golibvirt.DOMAIN_SHUTDOWN_ACPI_POWER_BTN
+	if mode == engine.ShutdownAgent {
+		flag = golibvirt.DOMAIN_SHUTDOWN_GUEST_AGENT
+	}
+	return c.onDomain(ctx, "shut down", name, func(d *golibvirt.Domain) error { return d.ShutdownFlags(flag) })
+}
+
+// DestroyDomain pulls the plug.
+func (c *conn) DestroyDomain(ctx context.Context, name string) error {
+	return c.onDomain(ctx, "stop", name, (*golibvirt.Domain).Destroy)
+}
+
+// undefineFlags are sets of flags, the fullest first: a driver refuses a call with a
+// flag it does not know, and then has nothing that the flag would remove.
+var undefineFlags = []golibvirt.DomainUndefineFlagsValues{
+	undefineOld | golibvirt.DOMAIN_UNDEFINE_NVRAM | golibvirt.DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | golibvirt.DOMAIN_UNDEFINE_TPM,
+	undefineOld | golibvirt.DOMAIN_UNDEFINE_NVRAM | golibvirt.DOMAIN_UNDEFINE_CHECKPOINTS_METADATA, // libvirt < 8.9
+	undefineOld | golibvirt.DOMAIN_UNDEFINE_NVRAM,                                                  // libvirt < 5.6
+	undefineOld, // the test driver
+}
+
+const undefineOld = golibvirt.DOMAIN_UNDEFINE_MANAGED_SAVE | golibvirt.DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+
+// UndefineDomain removes the definition and all that libvirt keeps for it.
+func (c *conn) UndefineDomain(ctx context.Context, name string) error {
+	return c.onDomain(ctx, "undefine", name, func(d *golibvirt.Domain) (err error) {
+		for _, flags := range undefineFlags {
+			if err = d.UndefineFlags(flags); !unknownFlags(err) {
+				return err
+			}
+		}
+		return err
+	})
+}
+
+func unknownFlags(err error) bool {
+	return err != nil && strings.Contains(text(err), "unsupported flags")
+}
+
+// SetAutostart says whether the domain starts with the host.
+func (c *conn) SetAutostart(ctx context.Context, name string, on bool) error {
+	return c.onDomain(ctx, "set autostart of", name, func(d *golibvirt.Domain) error { return d.SetAutostart(on) })
+}

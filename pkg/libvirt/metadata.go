@@ -1,0 +1,122 @@
+package libvirt
+
+import (
+	"encoding/xml"
+	"math"
+	"net/netip"
+	"strconv"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/spec"
+)
+
+// The metadata element: <vmctl:machine xmlns:vmctl="urn:vmctl:machine" …>. Changing
+// the namespace would make every machine out there foreign.
+const (
+	metadataURI    = "urn:vmctl:machine"
+	metadataPrefix = "vmctl"
+)
+
+// record is engine.Record as it lies in the XML: text that people can read, and
+// reading never fails, so that a later version's element still tells its version.
+type record struct {
+	Version    string    `xml:"version,attr"`
+	Rendering  string    `xml:"rendering,attr"`
+	Vmctl      string    `xml:"by,attr"`
+	Project    string    `xml:"project,omitempty"`
+	Source     string    `xml:"source,omitempty"`
+	Image      string    `xml:"image,omitempty"`
+	Base       string    `xml:"base,omitempty"`
+	Root       string    `xml:"root,omitempty"`
+	Log        string    `xml:"log,omitempty"`
+	Memory     string    `xml:"memory,omitempty"`
+	CPUs       string    `xml:"cpus,omitempty"`
+	Disk       string    `xml:"disk,omitempty"`
+	Accel      string    `xml:"accel,omitempty"`
+	Firmware   string    `xml:"firmware,omitempty"`
+	SecureBoot string    `xml:"secure-boot,omitempty"`
+	Network    string    `xml:"network,omitempty"`
+	Ports      []recPort `xml:"port"`
+}
+
+type recPort struct {
+	Protocol string `xml:"protocol,attr"`
+	Address  string `xml:"address,attr"`
+	Host     uint16 `xml:"host,attr"`
+	Guest    uint16 `xml:"guest,attr"`
+}
+
+// toRecord writes a record down.
+func toRecord(r engine.Record) record {
+	out := record{
+		Version: strconv.Itoa(r.Version), Rendering: strconv.Itoa(r.Rendering), Vmctl: r.Vmctl,
+		Project: r.Project, Source: r.Source, Image: r.Image, Base: r.Base, Root: r.Root, Log: r.Log,
+		Memory: exactSize(r.Memory), CPUs: strconv.Itoa(r.CPUs), Disk: exactSize(r.Disk),
+		Accel: string(r.Accel), Firmware: string(r.Firmware), SecureBoot: strconv.FormatBool(r.SecureBoot),
+		Network: r.Network,
+	}
+	for _, p := range r.Ports {
+		out.Ports = append(out.Ports, recPort{p.Protocol, p.Address.String(), p.Host, p.Guest})
+	}
+	return out
+}
+
+// fromRecord reads a record. What cannot be read stays empty: the machine then looks
+// changed and is defined anew. An unreadable version counts as a newer one.
+func fromRecord(in record) *engine.Record {
+	number := func(s string) int { n, _ := strconv.Atoi(s); return n }
+	size := func(s string) spec.Size { n, _ := spec.ParseSize(s); return n }
+	out := &engine.Record{
+		Version: math.MaxInt, Rendering: number(in.Rendering), Vmctl: printable(in.Vmctl),
+		Project: in.Project, Source: in.Source, Image: in.Image, Base: in.Base, Root: in.Root, Log: in.Log,
+		Memory: size(in.Memory), CPUs: number(in.CPUs), Disk: size(in.Disk),
+		Accel: spec.Accel(in.Accel), Firmware: spec.Firmware(in.Firmware), SecureBoot: in.SecureBoot == "true",
+		Network: in.Network,
+	}
+	if version, err := strconv.Atoi(in.Version); err == nil && version > 0 {
+		out.Version = version
+	}
+	for _, p := range in.Ports {
+		address, err := netip.ParseAddr(p.Address)
+		if err != nil {
+			continue
+		}
+		out.Ports = append(out.Ports, spec.Port{Address: address, Host: p.Host, Guest: p.Guest, Protocol: p.Protocol})
+	}
+	return out
+}
+
+// exactSize is the size for people where that is exact, else in bytes.
+func exactSize(s spec.Size) string {
+	if text := s.String(); text != "" {
+		if back, err := spec.ParseSize(text); err == nil && back == s {
+			return text
+		}
+	}
+	return strconv.FormatUint(uint64(s), 10) + "B"
+}
+
+// definitionMetadata is the element as it stands in a definition. libvirt wants
+// every element in the namespace's prefix.
+func definitionMetadata(r engine.Record) (string, error) {
+	return marshalRecord(r, metadataPrefix+":")
+}
+
+// liveMetadata is the element as virDomainSetMetadata takes it: libvirt adds the prefix.
+func liveMetadata(r engine.Record) (string, error) { return marshalRecord(r, "") }
+
+// marshalRecord writes the element; encoding/xml cannot write prefixes by itself, so
+// names are given theirs on the way.
+func marshalRecord(r engine.Record, prefix string) (string, error) {
+	plain, err := xml.Marshal(struct {
+		XMLName xml.Name `xml:"machine"`
+		record
+	}{record: toRecord(r)})
+	if err != nil {
+		return "", err
+	}
+	if prefix == "" {
+		return string(plain), nil
+	}
+	return withPrefix(string(plain), metadataPrefix, metadataURI)
+}

@@ -1,0 +1,133 @@
+package libvirt
+
+import (
+	"context"
+	"encoding/xml"
+	"path"
+
+	golibvirt "libvirt.org/go/libvirt"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
+)
+
+// PoolName is the name of vmctl's storage pool.
+const PoolName = "vmctl"
+
+// poolXML is what is read from and written to a pool's XML.
+type poolXML struct {
+	XMLName xml.Name `xml:"pool"`
+	Type    string   `xml:"type,attr"`
+	Name    string   `xml:"name"`
+	Target  struct {
+		Path string `xml:"path"`
+	} `xml:"target"`
+}
+
+// Pool looks at vmctl's pool. One of its name that is not a directory, or lies
+// elsewhere, is somebody else's.
+func (c *conn) Pool(ctx context.Context) (engine.Pool, error) {
+	return read(ctx, c, "read storage pool "+PoolName, func(l *golibvirt.Connect) (out engine.Pool, err error) {
+		out = engine.Pool{Name: PoolName, Target: c.target, State: engine.PoolAbsent}
+		err = withPool(l, func(p *golibvirt.StoragePool) error { return c.readPool(p, &out) })
+		if !absent(err) {
+			return out, err
+		}
+		if c.target == "" {
+			return out, c.noTarget()
+		}
+		return out, nil
+	})
+}
+
+func (c *conn) noTarget() error {
+	return fault.New(fault.Refused, "%s is a session on another machine, where vmctl cannot know the home directory: it has no storage pool called %s", c.uri, PoolName).
+		WithHint("make it once: virsh -c %s pool-define-as %s dir --target DIRECTORY", c.uri, PoolName)
+}
+
+func (c *conn) readPool(p *golibvirt.StoragePool, out *engine.Pool) error {
+	text, err := p.GetXMLDesc(0)
+	if err != nil {
+		return err
+	}
+	var def poolXML
+	if err := xml.Unmarshal([]byte(text), &def); err != nil {
+		return fault.New(fault.Other, "the host's pool XML cannot be read: %w", err)
+	}
+	if def.Type != "dir" {
+		return c.foreignPool("it is of type " + quoteName(def.Type))
+	}
+	if c.target != "" && path.Clean(def.Target.Path) != path.Clean(c.target) {
+		return c.foreignPool("its directory is " + quoteName(def.Target.Path) + ", not " + c.target)
+	}
+	out.Target = def.Target.Path
+	if out.Autostart, err = p.GetAutostart(); err != nil {
+		return err
+	}
+	info, err := p.GetInfo()
+	if err != nil {
+		return err
+	}
+	out.State = engine.PoolInactive
+	if info.State == golibvirt.STORAGE_POOL_RUNNING {
+		out.State = engine.PoolActive
+		out.Available = spec.Size(info.Available)
+	}
+	return nil
+}
+
+func (c *conn) foreignPool(why string) error {
+	return fault.New(fault.Refused, "%s has a storage pool called %s that vmctl did not make: %s", c.uri, PoolName, why).
+		WithHint("rename or remove it: virsh -c %s pool-undefine %s", c.uri, PoolName)
+}
+
+func withPool(l *golibvirt.Connect, f func(*golibvirt.StoragePool) error) error {
+	p, err := l.LookupStoragePoolByName(PoolName)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = p.Free() }()
+	return f(p)
+}
+
+func (c *conn) onPool(ctx context.Context, verb string, f func(*golibvirt.StoragePool) error) error {
+	return change(ctx, c, verb+" storage pool "+PoolName, func(l *golibvirt.Connect) error { return withPool(l, f) })
+}
+
+// DefinePool defines the directory pool.
+func (c *conn) DefinePool(ctx context.Context) error {
+	if c.target == "" {
+		return c.noTarget()
+	}
+	def := poolXML{Type: "dir", Name: PoolName}
+	def.Target.Path = c.target
+	text, err := xml.Marshal(def)
+	if err != nil {
+		return err
+	}
+	return change(ctx, c, "define storage pool "+PoolName, func(l *golibvirt.Connect) error {
+		p, err := l.StoragePoolDefineXML(string(text), 0)
+		if err != nil {
+			return err
+		}
+		return p.Free()
+	})
+}
+
+// BuildPool makes the directory; one that is there is left as it is.
+func (c *conn) BuildPool(ctx context.Context) error {
+	return c.onPool(ctx, "make the directory of", func(p *golibvirt.StoragePool) error {
+		return p.Build(golibvirt.STORAGE_POOL_BUILD_NEW)
+	})
+}
+
+// StartPool makes the pool active.
+func (c *conn) StartPool(ctx context.Context) error {
+	return c.onPool(ctx, "start", func(p *golibvirt.StoragePool) error { return p.Create(0) })
+}
+
+// AutostartPool makes the pool come back when the host boots.
+func (c *conn) AutostartPool(ctx context.Context) error {
+	return c.onPool(ctx, "set autostart of", func(p *golibvirt.StoragePool) error { return p.SetAutostart(true) })
+}

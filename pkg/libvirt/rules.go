@@ -1,0 +1,124 @@
+package libvirt
+
+import (
+	"regexp"
+	"strconv"
+
+	"vmctl/pkg/fault"
+)
+
+// rule recognises what libvirt, QEMU or the kernel said and puts it plainly. Where
+// why or hint contain $1, the match's first group stands for it.
+type rule struct {
+	pattern   *regexp.Regexp
+	kind      fault.Kind
+	why, hint string
+}
+
+func (r rule) match(message string) []string { return r.pattern.FindStringSubmatch(message) }
+
+// rules are tried in order, on errors of calls.
+var rules = []rule{
+	{
+		regexp.MustCompile(`Could not set up host forwarding rule '(?:tcp|udp):([^']*?)-:`),
+		fault.Refused, "port $1 of the host is already in use",
+		"stop what listens there (ss -ltnp shows it), or choose another host port in the definition",
+	},
+	{
+		regexp.MustCompile(`Failed to get (?:shared )?"(?:write|consistent read)" lock`),
+		fault.Refused, "another process has its disk image open",
+		"stop the other machine or qemu-img that uses it: a disk can have only one writer",
+	},
+	{
+		regexp.MustCompile(`Cannot access (?:storage file|backing file) '([^']+)'[^:]*\(as uid:(\d+)[^)]*\): Permission denied`),
+		fault.Refused, "QEMU (user id $2) may not read $1",
+		"put the image where that user can reach it (every directory above it needs x), or use qemu:///session",
+	},
+	{
+		regexp.MustCompile(`Could not open '([^']+)': Permission denied`),
+		fault.Refused, "QEMU may not read $1",
+		"put the image where QEMU's user can reach it (every directory above it needs x), or use qemu:///session",
+	},
+	{
+		regexp.MustCompile(`Cannot access (?:storage file|backing file) '([^']+)'.*: No such file or directory`),
+		fault.NotFound, "its disk $1 is not there any more", "vmctl plan shows what up would do about it",
+	},
+	{
+		regexp.MustCompile(`No space left on device|Disk quota exceeded`),
+		fault.Refused, "there is no space left on the host's disk",
+		"vmctl prune removes images that nothing uses; vmctl doctor shows the pool's free space",
+	},
+	{
+		regexp.MustCompile(`(?i)Could not access KVM kernel module|failed to initialize kvm|KVM is not available|invalid accelerator kvm|domain type 'kvm'|Emulator .* does not support virt type 'kvm'|does not support virttype=kvm`),
+		fault.Refused, "KVM does not work on the host",
+		"write accel: tcg in the definition for software emulation; vmctl doctor says what is wrong with KVM",
+	},
+	{
+		regexp.MustCompile(`Failed to connect socket to '([^']*virtlogd[^']*)'`),
+		fault.Unreachable, "virtlogd, which writes the console's log, is not running",
+		"systemctl start virtlogd.socket, or without systemd: virtlogd -d",
+	},
+	{
+		regexp.MustCompile(`(?i)network backend 'user' is not compiled|Parameter 'type' expects a netdev backend type`),
+		fault.Refused, "QEMU on the host was built without user-mode networking",
+		"use a libvirt network: set network: default and leave out ports",
+	},
+	{
+		regexp.MustCompile(`(?:domain|network|storage pool|pool) '?([^' ]+)'? already exists with uuid|operation failed: domain '([^']+)' already exists`),
+		fault.Refused, "one of the same name exists already, and vmctl did not make it", "",
+	},
+	{
+		regexp.MustCompile(`domain '?([^' ]+)'? is already defined with uuid`),
+		fault.Refused, "its UUID belongs to domain $1 already", "",
+	},
+	{
+		regexp.MustCompile(`storage vol(?:ume)? (?:name )?'?[^']*'? (?:already exists|exists already)|storage volume name .* already in use|already in use`),
+		fault.Refused, "one of the same name exists already", "",
+	},
+	{
+		regexp.MustCompile(`(?i)is already running|Domain is already active|domain is already active`),
+		fault.Refused, "it is running already", "",
+	},
+	{
+		regexp.MustCompile(`(?i)domain is not running|domain '?[^' ]*'? is not (?:running|active)`),
+		fault.Refused, "it is not running", "",
+	},
+	{
+		regexp.MustCompile(`Active console session exists|another console session|console .* is already in use`),
+		fault.Refused, "somebody else is attached to it", "vmctl console --force takes it over",
+	},
+	{
+		regexp.MustCompile(`(?i)guest agent is not (?:connected|available|configured)|guest agent is not responding|Guest agent not available`),
+		fault.Refused, "the guest agent does not answer", "",
+	},
+	{
+		regexp.MustCompile(`network '([^']+)' is not active`),
+		fault.Refused, "network $1 is not active", "virsh net-start $1",
+	},
+	{
+		regexp.MustCompile(`(?i)timed out during operation: cannot acquire state change lock`),
+		fault.Refused, "another operation on it is still running", "wait for it, then run the same command again",
+	},
+	{
+		regexp.MustCompile(`(?i)Unable to find any firmware to satisfy 'efi'`),
+		fault.Refused, "the host has no fitting UEFI firmware",
+		"install it on the host (Debian and Ubuntu: apt install ovmf), or write firmware: bios",
+	},
+	{
+		regexp.MustCompile(`failed to find appropriate hotpluggable vcpus|vcpu unplug|hot(?:un)?plug of vcpus`),
+		fault.Refused, "the running guest cannot take this number of CPUs", "restart it: vmctl up --restart",
+	},
+}
+
+var group = regexp.MustCompile(`\$(\d)`)
+
+// expand puts the match's groups into a template.
+func expand(template string, match []string) string {
+	return group.ReplaceAllStringFunc(template, func(g string) string {
+		n, err := strconv.Atoi(g[1:])
+		if err != nil || n >= len(match) {
+			return ""
+		}
+		return printable(match[n])
+	})
+}

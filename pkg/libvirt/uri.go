@@ -1,0 +1,106 @@
+package libvirt
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vmctl/pkg/fault"
+)
+
+// A URI may come from a file that somebody else wrote, and libvirt's can run local
+// programs (command=, netcat=, the ext transport) and drop checks (no_verify=). What
+// is not known to be harmless is refused.
+var (
+	transports = []string{"", "unix", "ssh", "libssh", "libssh2", "tls", "tcp"}
+	parameters = []string{"socket", "mode", "proxy", "keyfile", "known_hosts", "known_hosts_verify", "sshauth", "no_tty", "pkipath", "tls_priority", "name"}
+)
+
+// place is what a URI tells about where the host is.
+type place struct {
+	// local says that client and host are one machine.
+	local bool
+	// session says that the daemon runs as an ordinary user.
+	session bool
+	// test is libvirt's in-memory test driver.
+	test bool
+}
+
+// checkURI refuses what could run a program or drop a check on this machine. A word
+// without a colon is an alias from the user's own libvirt.conf.
+func checkURI(uri string) error {
+	if uri == "" || !strings.ContainsAny(uri, ":/?") && !strings.HasPrefix(uri, "-") {
+		return nil
+	}
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme == "" {
+		return badURI(uri, "is not a connection URI")
+	}
+	driver, transport, _ := strings.Cut(u.Scheme, "+")
+	if driver != "qemu" && driver != "test" {
+		return badURI(uri, "is not a QEMU host")
+	}
+	if !slices.Contains(transports, transport) {
+		return badURI(uri, "uses transport "+quote(transport)+", which vmctl does not allow")
+	}
+	if strings.HasPrefix(u.Hostname(), "-") || strings.HasPrefix(u.User.Username(), "-") {
+		return badURI(uri, "has a host or user that begins with a dash")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return badURI(uri, "has parameters that cannot be read")
+	}
+	for key, values := range query {
+		if !slices.Contains(parameters, key) {
+			return badURI(uri, "has parameter "+quote(key)+", which vmctl does not allow")
+		}
+		if key == "known_hosts_verify" && slices.Contains(values, "ignore") {
+			return badURI(uri, "switches off the check of the host's key")
+		}
+	}
+	return nil
+}
+
+func badURI(uri, why string) error {
+	return fault.New(fault.Usage, "%s %s", quote(uri), why).
+		WithHint("write it as qemu:///system, qemu:///session or qemu+ssh://user@host/system")
+}
+
+// locate reads a normalised URI. root has no session of its own: libvirt gives it the
+// system daemon.
+func locate(uri string, euid int) place {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return place{}
+	}
+	driver, transport, _ := strings.Cut(u.Scheme, "+")
+	p := place{
+		local: u.Host == "" && (transport == "" || transport == "unix"),
+		test:  driver == "test",
+	}
+	root := u.User.Username() == "root" || p.local && euid == 0
+	p.session = !p.test && strings.TrimRight(u.Path, "/") == "/session" && !root
+	return p
+}
+
+// defaultTarget is where the pool's directory belongs, or empty when that depends on
+// a home directory on another machine.
+func defaultTarget(p place) string {
+	if !p.session {
+		return "/var/lib/libvirt/images/" + PoolName
+	}
+	if !p.local {
+		return ""
+	}
+	data := os.Getenv("XDG_DATA_HOME")
+	if !filepath.IsAbs(data) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return ""
+		}
+		data = filepath.Join(home, ".local", "share")
+	}
+	return filepath.Join(data, "libvirt", "images", PoolName)
+}

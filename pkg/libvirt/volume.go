@@ -1,0 +1,147 @@
+package libvirt
+
+import (
+	"cmp"
+	"context"
+	"encoding/xml"
+	"slices"
+	"strings"
+
+	golibvirt "libvirt.org/go/libvirt"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
+)
+
+// volumeXML is what is read from a volume's XML.
+type volumeXML struct {
+	Name       string `xml:"name"`
+	Capacity   uint64 `xml:"capacity"`
+	Allocation uint64 `xml:"allocation"`
+	Target     struct {
+		Path   string `xml:"path"`
+		Format struct {
+			Type string `xml:"type,attr"`
+		} `xml:"format"`
+	} `xml:"target"`
+	Backing struct {
+		Path string `xml:"path"`
+	} `xml:"backingStore"`
+}
+
+// Volume reads one volume. Its format is what libvirt thinks: nothing may be decided
+// by it, because libvirt looks at the volume's first bytes, which are the guest's.
+func (c *conn) Volume(ctx context.Context, name string) (*engine.Volume, error) {
+	return read(ctx, c, "read volume "+quoteName(name), func(l *golibvirt.Connect) (out *engine.Volume, err error) {
+		err = withVolume(l, name, func(v *golibvirt.StorageVol) error {
+			out, err = readVolume(v)
+			return err
+		})
+		return out, err
+	})
+}
+
+func readVolume(v *golibvirt.StorageVol) (*engine.Volume, error) {
+	// Asking looks at the file again.
+	text, err := v.GetXMLDesc(0)
+	if err != nil {
+		return nil, gone(err)
+	}
+	var x volumeXML
+	if err := xml.Unmarshal([]byte(text), &x); err != nil {
+		return nil, fault.New(fault.Other, "the host's volume XML cannot be read: %w", err)
+	}
+	return &engine.Volume{
+		Name: x.Name, Path: x.Target.Path, Format: x.Target.Format.Type,
+		Capacity: spec.Size(x.Capacity), Allocation: spec.Size(x.Allocation), Backing: x.Backing.Path,
+	}, nil
+}
+
+// gone recognises a volume whose file was removed behind libvirt's back.
+func gone(err error) error {
+	if message := text(err); strings.Contains(message, "No such file or directory") {
+		return because(fault.NotFound, "the volume's file is gone: "+tidy(message), err)
+	}
+	return err
+}
+
+func withVolume(l *golibvirt.Connect, name string, f func(*golibvirt.StorageVol) error) error {
+	return withPool(l, func(p *golibvirt.StoragePool) error {
+		v, err := p.LookupStorageVolByName(name)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = v.Free() }()
+		return f(v)
+	})
+}
+
+// ListVolumes reads the volumes whose name begins with the prefix.
+func (c *conn) ListVolumes(ctx context.Context, prefix string) ([]engine.Volume, error) {
+	return read(ctx, c, "list the volumes of storage pool "+PoolName, func(l *golibvirt.Connect) (out []engine.Volume, err error) {
+		err = withPool(l, func(p *golibvirt.StoragePool) error {
+			if err := refresh(p); err != nil {
+				return err
+			}
+			volumes, err := p.ListAllStorageVolumes(0)
+			if err != nil {
+				return err
+			}
+			defer func() {
+				for i := range volumes {
+					_ = volumes[i].Free()
+				}
+			}()
+			for i := range volumes {
+				name, err := volumes[i].GetName()
+				if err != nil {
+					return err
+				}
+				if !strings.HasPrefix(name, prefix) {
+					continue
+				}
+				v, err := readVolume(&volumes[i])
+				switch {
+				case absent(err) || fault.Is(err, fault.NotFound):
+				case err != nil:
+					return err
+				default:
+					out = append(out, *v)
+				}
+			}
+			slices.SortFunc(out, func(a, b engine.Volume) int { return cmp.Compare(a.Name, b.Name) })
+			return nil
+		})
+		return out, err
+	})
+}
+
+// refresh looks at the directory again. libvirt refuses while a volume is being made
+// or filled by anybody; then what it knows has to do.
+func refresh(p *golibvirt.StoragePool) error {
+	err := p.Refresh(0)
+	if err != nil && strings.Contains(text(err), "asynchronous jobs running") {
+		return nil
+	}
+	return err
+}
+
+// onVolume changes one volume.
+func (c *conn) onVolume(ctx context.Context, verb, name string, f func(*golibvirt.StorageVol) error) error {
+	return change(ctx, c, verb+" volume "+quoteName(name), func(l *golibvirt.Connect) error {
+		return withVolume(l, name, f)
+	})
+}
+
+// ResizeVolume grows a volume; libvirt refuses to shrink one.
+func (c *conn) ResizeVolume(ctx context.Context, name string, size spec.Size) error {
+	return c.onVolume(ctx, "resize", name, func(v *golibvirt.StorageVol) error { return v.Resize(uint64(size), 0) })
+}
+
+// DeleteVolume removes the volume's file.
+func (c *conn) DeleteVolume(ctx context.Context, name string) error {
+	return c.onVolume(ctx, "delete", name, func(v *golibvirt.StorageVol) error {
+		return v.Delete(golibvirt.STORAGE_VOL_DELETE_NORMAL)
+	})
+}

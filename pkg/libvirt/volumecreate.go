@@ -1,0 +1,83 @@
+package libvirt
+
+import (
+	"context"
+	"encoding/xml"
+
+	golibvirt "libvirt.org/go/libvirt"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/spec"
+)
+
+// newVolume is the XML of a volume to be made.
+type newVolume struct {
+	XMLName  xml.Name `xml:"volume"`
+	Name     string   `xml:"name"`
+	Capacity bytesXML `xml:"capacity"`
+	// Allocation 0 makes it sparse; without it a raw volume is written whole.
+	Allocation bytesXML    `xml:"allocation"`
+	Format     formatXML   `xml:"target>format"`
+	Compat     string      `xml:"target>compat,omitempty"`
+	Backing    *backingXML `xml:"backingStore"`
+}
+
+type bytesXML struct {
+	Unit  string `xml:"unit,attr"`
+	Value uint64 `xml:",chardata"`
+}
+
+type formatXML struct {
+	Type string `xml:"type,attr"`
+}
+
+type backingXML struct {
+	Path   string    `xml:"path"`
+	Format formatXML `xml:"format"`
+}
+
+// CreateOverlay makes a qcow2 volume on a base whose format is stated, so that
+// nothing is ever probed. A size of 0 is the base's own.
+func (c *conn) CreateOverlay(ctx context.Context, name string, size spec.Size, base engine.Base) error {
+	if size == 0 {
+		size = base.Size
+	}
+	v := emptyVolume(name, "qcow2", size)
+	v.Backing = &backingXML{Path: base.Path, Format: formatXML{base.Format}}
+	return c.createVolume(ctx, v)
+}
+
+// CreateVolume makes an empty volume.
+func (c *conn) CreateVolume(ctx context.Context, name, format string, size spec.Size) error {
+	return c.createVolume(ctx, emptyVolume(name, format, size))
+}
+
+func emptyVolume(name, format string, size spec.Size) newVolume {
+	v := newVolume{
+		Name:       name,
+		Capacity:   bytesXML{"bytes", uint64(size)},
+		Allocation: bytesXML{"bytes", 0},
+		Format:     formatXML{format},
+	}
+	if format == "qcow2" {
+		// libvirt's own default is QEMU 0.10's header.
+		v.Compat = "1.1"
+	}
+	return v
+}
+
+func (c *conn) createVolume(ctx context.Context, v newVolume) error {
+	text, err := xml.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return change(ctx, c, "create volume "+quoteName(v.Name), func(l *golibvirt.Connect) error {
+		return withPool(l, func(p *golibvirt.StoragePool) error {
+			made, err := p.StorageVolCreateXML(string(text), 0)
+			if err != nil {
+				return err
+			}
+			return made.Free()
+		})
+	})
+}
