@@ -61,3 +61,6 @@ func executable(path string) error {
 	}
 	return nil
 }
+
+// Environ is our own environment with changes applied as Cmd.Env describes.
+func Environ(changes []string) []string { return environ(os.Environ(), changes) }

@@ -1,0 +1,168 @@
+package builder
+
+import (
+	"regexp"
+	"sort"
+	"strings"
+
+	"vmctl/pkg/fault"
+)
+
+// configurations is where a flake's machines are, by nix's own convention.
+const configurations = "nixosConfigurations"
+
+// defaultName is the configuration an image is built from when nobody says otherwise.
+const defaultName = "build-qcow2"
+
+// attrName is what a name in an attribute path may consist of. Everything with a
+// meaning to nix between quotes or in a flake's fragment (" \ $ # % ^ ?) is out, so
+// that a definition can name an attribute and do nothing else.
+var attrName = regexp.MustCompile(`^[A-Za-z0-9_.+@:'-]{1,200}$`)
+
+// attrPath is an attribute path, one name per element.
+type attrPath []string
+
+// parseAttr splits an attribute path at its dots, those between quotes excepted.
+func parseAttr(text string) (attrPath, error) {
+	var (
+		path   attrPath
+		name   strings.Builder
+		quoted bool
+	)
+	for _, r := range text {
+		switch {
+		case r == '"':
+			quoted = !quoted
+		case r == '.' && !quoted:
+			path = append(path, name.String())
+			name.Reset()
+		default:
+			name.WriteRune(r)
+		}
+	}
+	path = append(path, name.String())
+	for _, name := range path {
+		if quoted || !attrName.MatchString(name) {
+			return nil, fault.New(fault.Invalid, "%q is not the name of a flake's attribute", text).
+				WithHint("write names with letters, digits, - and _, joined by dots, such as packages.x86_64-linux.image")
+		}
+	}
+	return path, nil
+}
+
+// String quotes every name, so that dots and digits in names mean nothing.
+func (p attrPath) String() string {
+	var b strings.Builder
+	for i, name := range p {
+		if i > 0 {
+			b.WriteByte('.')
+		}
+		// Only quote what needs it: nix's own messages then read the same.
+		if plainName.MatchString(name) {
+			b.WriteString(name)
+		} else {
+			b.WriteString(`"` + name + `"`)
+		}
+	}
+	return b.String()
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_'-]*$`)
+
+// image is the attribute path of a configuration's disk image.
+func image(name string) attrPath {
+	return attrPath{configurations, name, "config", "system", "build", "qcow2"}
+}
+
+// choose picks the configuration to build among those a flake has.
+func choose(names []string, ref Ref) (attrPath, error) {
+	sort.Strings(names)
+	for _, want := range []string{defaultName, ref.Machine} {
+		for _, name := range names {
+			if name == want {
+				return checkedImage(name, ref)
+			}
+		}
+	}
+	switch len(names) {
+	case 0:
+		return nil, fault.New(fault.NotFound, "%s has no nixosConfigurations to build an image from", ref.display()).
+			WithHint("add nixosConfigurations.%s to its flake.nix, or name the attribute to build: image: %s#ATTRIBUTE",
+				ref.machine(), ref.display())
+	case 1:
+		return checkedImage(names[0], ref)
+	}
+	return nil, fault.New(fault.NotFound, "%s has several nixosConfigurations and none is called %s%s: %s",
+		ref.display(), defaultName, orMachine(ref), list(names)).
+		WithHint("name one in the definition: image: %s#%s", ref.display(), names[0])
+}
+
+// checkedImage refuses names that only nix itself could pronounce.
+func checkedImage(name string, ref Ref) (attrPath, error) {
+	if !attrName.MatchString(name) {
+		return nil, fault.New(fault.Invalid, "the configuration %q of %s has a name that vmctl cannot use", name, ref.display()).
+			WithHint("rename it with letters, digits, - and _")
+	}
+	return image(name), nil
+}
+
+func orMachine(ref Ref) string {
+	if ref.Machine == "" {
+		return ""
+	}
+	return " or " + ref.Machine
+}
+
+// missing is the error for a configuration that does not exist, with those that do,
+// nearest first.
+func missing(name string, names []string, ref Ref) error {
+	if len(names) == 0 {
+		_, err := choose(nil, ref)
+		return err
+	}
+	names = nearest(name, names)
+	err := fault.New(fault.NotFound, "%s has no nixosConfigurations.%s; it has %s", ref.display(), name, list(names))
+	if distance(name, names[0]) <= max(2, len(name)/3) {
+		return err.WithHint("did you mean %s? write image: %s#%s", names[0], ref.display(), names[0])
+	}
+	return err.WithHint("name one of them in the definition: image: %s#%s", ref.display(), names[0])
+}
+
+// list joins names, the first twenty.
+func list(names []string) string {
+	const most = 20
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
+}
+
+// nearest sorts by edit distance, then by name.
+func nearest(to string, names []string) []string {
+	sorted := append([]string(nil), names...)
+	sort.SliceStable(sorted, func(i, j int) bool {
+		di, dj := distance(to, sorted[i]), distance(to, sorted[j])
+		return di < dj || di == dj && sorted[i] < sorted[j]
+	})
+	return sorted
+}
+
+// distance is the Levenshtein distance.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}

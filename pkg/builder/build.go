@@ -1,0 +1,196 @@
+package builder
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vmctl/pkg/fault"
+	"vmctl/pkg/progress"
+)
+
+// Build builds the image, or finds that it is there already: then no nix process
+// starts. rootDir is the directory of the GC root links that keep the result; empty
+// keeps nothing. refresh asks nix even when nothing seems to have changed.
+//
+// The errors are *Error and *fault.Error: Build when nix fails, NotFound when there
+// is no such flake or attribute, Interrupted when ctx was cancelled.
+func (b *Builder) Build(ctx context.Context, ref Ref, rootDir string, refresh bool) (Result, error) {
+	b.emit(ref, progress.Event{Status: progress.Working})
+	res, err := b.build(ctx, ref, rootDir, refresh)
+	switch {
+	case err != nil:
+		b.emit(ref, progress.Event{Status: progress.Failed, Err: err})
+		return Result{}, err
+	case res.Cached:
+		b.emit(ref, progress.Event{Status: progress.Skipped, Detail: "nothing has changed"})
+	default:
+		b.emit(ref, progress.Event{Status: progress.Done, Detail: res.Path})
+	}
+	return res, nil
+}
+
+func (b *Builder) emit(ref Ref, e progress.Event) {
+	e.ID, e.Text = ref.task(), "build "+ref.display()
+	b.sink.Emit(e)
+}
+
+func (b *Builder) build(ctx context.Context, ref Ref, rootDir string, refresh bool) (Result, error) {
+	ref, err := ref.check()
+	if err != nil {
+		return Result{}, err
+	}
+	var attr attrPath
+	if ref.Attr != "" {
+		path, err := parseAttr(ref.Attr)
+		if err != nil {
+			return Result{}, err
+		}
+		attr = path
+		if len(path) == 1 {
+			attr = image(path[0])
+		}
+	}
+	entry := b.cacheEntry(ref)
+	before := b.fingerprint(ctx, ref)
+	if !refresh {
+		if res, ok := entry.lookup(before); ok && b.root(ctx, ref, rootDir, res.OutPath) {
+			return res, nil
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return Result{}, b.processError(ctx, err)
+	}
+	if attr == nil {
+		names, err := b.names(ctx, ref)
+		if err != nil {
+			return Result{}, err
+		}
+		if attr, err = choose(names, ref); err != nil {
+			return Result{}, err
+		}
+	}
+	res, t, err := b.realise(ctx, ref, attr, rootDir, refresh)
+	if err != nil {
+		return Result{}, err
+	}
+	if !t.unlocked {
+		entry.store(before, b.fingerprint(ctx, ref), res)
+	}
+	return res, nil
+}
+
+// realise runs nix build.
+func (b *Builder) realise(ctx context.Context, ref Ref, attr attrPath, rootDir string, refresh bool) (Result, *tracker, error) {
+	link, err := newRoot(rootDir)
+	if err != nil {
+		return Result{}, nil, err
+	}
+	args := []string{"--no-link"}
+	if link != "" {
+		args = []string{"--out-link", link}
+	}
+	if refresh && !ref.local() {
+		args = append(args, "--refresh")
+	}
+	installable := ref.Flake + "#" + attr.String()
+	t := newTracker(b.sink, ref)
+	out, err := b.run(ctx, t, b.argv("build", args, installable))
+	if err != nil && ctx.Err() == nil && t.cachedFailure() {
+		// nix remembers that an evaluation failed, but not why.
+		t = newTracker(b.sink, ref)
+		out, err = b.run(ctx, t, b.argv("build", append(args, "--option", "eval-cache", "false"), installable))
+	}
+	if err != nil {
+		if ctx.Err() == nil && t.lacksAttribute() {
+			return Result{}, nil, b.lacks(ctx, ref, attr)
+		}
+		return Result{}, nil, b.failure(ctx, ref, t, err)
+	}
+	res := Result{Attr: attr.String()}
+	if res.Drv, res.OutPath, err = parseBuilt(out.Stdout); err != nil {
+		return Result{}, nil, fault.New(fault.Build, "nix built %s, but %w", ref.display(), err)
+	}
+	if err := settleRoot(rootDir, link, res.OutPath); err != nil {
+		return Result{}, nil, err
+	}
+	res.Path, err = b.find(ctx, ref, attr, res.OutPath)
+	return res, t, err
+}
+
+// lacks says what is missing of an attribute path that nix did not find.
+func (b *Builder) lacks(ctx context.Context, ref Ref, attr attrPath) error {
+	if len(attr) < 2 || attr[0] != configurations {
+		return fault.New(fault.NotFound, "%s has no attribute %s", ref.display(), attr).
+			WithHint("see what it has: nix flake show %s", ref.Flake)
+	}
+	names, err := b.names(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(names, attr[1]) {
+		return missing(attr[1], names, ref)
+	}
+	rest := attrPath(attr[2:]).String()
+	return fault.New(fault.NotFound, "nixosConfigurations.%s of %s has no %s, so there is no image to build", attr[1], ref.display(), rest).
+		WithHint("import a module that sets system.build.qcow2, as qcow.nix of vmctl's images/example does")
+}
+
+// parseBuilt reads what nix build --json prints. Newer versions add keys.
+func parseBuilt(stdout []byte) (drv, out string, err error) {
+	var built []struct {
+		DrvPath string            `json:"drvPath"`
+		Outputs map[string]string `json:"outputs"`
+	}
+	if err := json.Unmarshal(stdout, &built); err != nil {
+		return "", "", errors.New("it answered in a way vmctl cannot read")
+	}
+	if len(built) != 1 {
+		return "", "", errors.New("the attribute is not a single package")
+	}
+	out = built[0].Outputs["out"]
+	if out == "" && len(built[0].Outputs) == 1 {
+		for _, only := range built[0].Outputs {
+			out = only
+		}
+	}
+	if !filepath.IsAbs(out) {
+		return "", "", errors.New("the package has no output called out")
+	}
+	return built[0].DrvPath, filepath.Clean(out), nil
+}
+
+// find asks the output itself where the image is, and only then nix.
+func (b *Builder) find(ctx context.Context, ref Ref, attr attrPath, outPath string) (string, error) {
+	path, err := findImage(outPath)
+	var several *severalError
+	if !errors.As(err, &several) {
+		return path, err
+	}
+	t := newTracker(progress.Discard, ref)
+	res, evalErr := b.run(ctx, t, b.argv("eval", nil, ref.Flake+"#"+attr.String()+".passthru.filePath"))
+	var file string
+	if evalErr != nil || json.Unmarshal(res.Stdout, &file) != nil {
+		if ctx.Err() != nil {
+			return "", b.processError(ctx, evalErr)
+		}
+		return "", several.fault()
+	}
+	if !strings.HasPrefix(file, outPath+"/") {
+		file = filepath.Join(outPath, file)
+	}
+	if path, ok := inside(outPath, file); ok {
+		return path, nil
+	}
+	return "", several.fault()
+}
+
+// exists is whether a store path is still there.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

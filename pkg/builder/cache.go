@@ -1,0 +1,94 @@
+package builder
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+)
+
+// cacheVersion changes whenever an entry of an older vmctl may mean something else.
+const cacheVersion = 1
+
+// maxCacheEntry bounds the file that is read.
+const maxCacheEntry = 4 << 20
+
+// cached is what one flake and attribute were last built to.
+type cached struct {
+	Version     int
+	Fingerprint string
+	// Racy are the files that changed so shortly before they were looked at that a
+	// later change could look the same; their content's sha256 decides.
+	Racy                     map[string]string
+	Path, OutPath, Drv, Attr string
+	// Size is the image file's.
+	Size int64
+}
+
+// cacheEntry is the file of one flake and attribute; no file when nothing is remembered.
+type cacheEntry struct{ file string }
+
+func (b *Builder) cacheEntry(ref Ref) cacheEntry {
+	if b.cacheDir == "" {
+		return cacheEntry{}
+	}
+	key := ref.Flake + "\x00" + ref.Attr
+	if ref.Attr == "" {
+		key += "\x00" + ref.Machine
+	}
+	sum := sha256.Sum256([]byte(key))
+	return cacheEntry{file: filepath.Join(b.cacheDir, "builds", hex.EncodeToString(sum[:16])+".json")}
+}
+
+// lookup gives the remembered result when the fingerprint is still the same and the
+// image is still there. Whatever is odd about the file makes it worth nothing.
+func (c cacheEntry) lookup(now fingerprint) (Result, bool) {
+	if c.file == "" || !now.sure {
+		return Result{}, false
+	}
+	info, err := os.Stat(c.file)
+	if err != nil || info.Size() > maxCacheEntry {
+		return Result{}, false
+	}
+	data, err := os.ReadFile(c.file)
+	var e cached
+	if err != nil || json.Unmarshal(data, &e) != nil || e.Version != cacheVersion || e.Fingerprint != now.sum {
+		return Result{}, false
+	}
+	for file, sum := range e.Racy {
+		if got, err := hashFile(file); err != nil || got != sum {
+			return Result{}, false
+		}
+	}
+	if !filepath.IsAbs(e.OutPath) || !exists(e.OutPath) {
+		return Result{}, false
+	}
+	if image, err := os.Lstat(e.Path); err != nil || !image.Mode().IsRegular() || image.Size() != e.Size {
+		return Result{}, false
+	}
+	return Result{Path: e.Path, OutPath: e.OutPath, Drv: e.Drv, Attr: e.Attr, Cached: true}, true
+}
+
+// store remembers a result, when nothing changed while it was made. That it cannot be
+// written costs time, not correctness, and is no error.
+func (c cacheEntry) store(before, after fingerprint, res Result) {
+	if c.file == "" || !before.sure || !after.sure || before.sum != after.sum || !maps.Equal(before.racy, after.overlap(before)) {
+		return
+	}
+	info, err := os.Lstat(res.Path)
+	if err != nil {
+		return
+	}
+	data, err := json.Marshal(cached{
+		Version: cacheVersion, Fingerprint: before.sum, Racy: before.racy,
+		Path: res.Path, OutPath: res.OutPath, Drv: res.Drv, Attr: res.Attr, Size: info.Size(),
+	})
+	if err != nil || os.MkdirAll(filepath.Dir(c.file), 0o700) != nil {
+		return
+	}
+	_ = renameio.WriteFile(c.file, data, 0o600)
+}

@@ -1,0 +1,151 @@
+package builder
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// maxSource bounds the files that are read to show a line of them.
+const maxSource = 4 << 20
+
+// Position is a place in the person's own files.
+type Position struct {
+	// File as the person would write it. Line and Column count from 1; Column 0 is
+	// unknown, and so is Line 0.
+	File         string
+	Line, Column int
+	// Source is the line itself, tabs as they are.
+	Source string
+	// path is the file's absolute path.
+	path string
+}
+
+// Place is file:line:column, as far as known.
+func (p *Position) Place() string {
+	switch {
+	case p.Line == 0:
+		return p.File
+	case p.Column == 0:
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+}
+
+// String shows the line with a caret below it; empty when the line is not known.
+func (p *Position) String() string {
+	if p.Source == "" {
+		return ""
+	}
+	number := strconv.Itoa(p.Line)
+	margin := strings.Repeat(" ", len(number))
+	s := fmt.Sprintf("%s--> %s\n %s | %s\n", margin, p.Place(), number, p.Source)
+	if p.Column > 0 && p.Column <= len(p.Source)+1 {
+		// Tabs stay tabs, so that the caret stands below its character.
+		indent := strings.Map(func(r rune) rune {
+			if r == '\t' {
+				return '\t'
+			}
+			return ' '
+		}, p.Source[:p.Column-1])
+		s += fmt.Sprintf(" %s | %s^\n", margin, indent)
+	}
+	return s
+}
+
+// sourceFile matches a file of a flake's source in nix's words: a copy in the store, or
+// a «git+file:///…»/file of a nix that does not copy.
+var sourceFile = regexp.MustCompile(`(?:(/[^\s'"` + "`" + `«»:]*/[0-9a-z]{32}-source)|«[^»]{1,1000}»)/([^\s'"` + "`" + `«»:]+)(?::(\d{1,9})(?::(\d{1,9}))?)?`)
+
+// locate finds the first place of an error that lies in the flake's own tree.
+func locate(ref Ref, p problem) *Position {
+	if !ref.local() {
+		return nil
+	}
+	if p.file != "" {
+		at := fmt.Sprintf("%s:%d:%d", sourceSuffix.ReplaceAllString(p.file, ""), p.line, p.column)
+		if pos := own(ref, at); pos != nil {
+			return pos
+		}
+	}
+	return own(ref, p.full)
+}
+
+// sourceSuffix is the :line:column that newer versions put into file as well.
+var sourceSuffix = regexp.MustCompile(`(:\d+){1,2}$`)
+
+func own(ref Ref, text string) *Position {
+	root := treeRoot(ref.Flake)
+	for _, m := range sourceFile.FindAllStringSubmatch(text, 50) {
+		rel := filepath.Clean(m[2])
+		if !filepath.IsLocal(rel) {
+			continue
+		}
+		file := filepath.Join(root, rel)
+		line, _ := strconv.Atoi(m[3])
+		column, _ := strconv.Atoi(m[4])
+		mine, ok := readSource(file)
+		if !ok {
+			continue
+		}
+		// An input's source has the same kind of name: only equal content proves
+		// that the file is this one.
+		if m[1] != "" {
+			if stored, ok := readSource(filepath.Join(m[1], rel)); ok && !bytes.Equal(stored, mine) {
+				continue
+			}
+		}
+		pos := &Position{File: ref.show(file), Line: line, Column: column, path: file}
+		pos.Source = lineOf(mine, line)
+		return pos
+	}
+	return nil
+}
+
+// readSource reads a text file of sane size.
+func readSource(path string) ([]byte, bool) {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxSource {
+		return nil, false
+	}
+	data, err := os.ReadFile(path)
+	return data, err == nil
+}
+
+func lineOf(data []byte, n int) string {
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for i := 1; lines.Scan(); i++ {
+		if i == n {
+			return clip(strings.TrimRight(printable(lines.Text()), " "), 400)
+		}
+	}
+	return ""
+}
+
+// printable keeps a line's length: a column must still point at its character.
+func printable(line string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && (r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069) {
+			return '?'
+		}
+		return r
+	}, line)
+}
+
+// treeRoot is the directory that nix copies for a flake's directory: that of the
+// repository it lies in, else the flake's own.
+func treeRoot(dir string) string {
+	for at := dir; ; at = filepath.Dir(at) {
+		if exists(filepath.Join(at, ".git")) {
+			return at
+		}
+		if at == filepath.Dir(at) {
+			return dir
+		}
+	}
+}
