@@ -172,7 +172,7 @@ func (l *live) draw(last bool) {
 		for _, t := range l.tasks.list {
 			t.speed.add(now, t.current)
 		}
-		// The last line of the terminal is where the cursor rests.
+		// One line is left for what scrolls up.
 		region = liveRows(l.tasks.list, now, width, lines-1, l.glyphs, l.paint)
 	}
 	l.mu.Unlock()
@@ -205,7 +205,9 @@ func (l *live) endedRows(width int) []row {
 
 // frame is what turns the present screen into the wanted one: from the region's
 // first line on, each line is overwritten and its rest erased, so that nothing
-// blinks. The cursor ends at the start of the line below.
+// blinks. The cursor rests at the start of the region's last line, and not below it:
+// a terminal that wraps its lines anew for another width keeps the cursor with the
+// text it is on. What it pushed into its history thereby, nobody can take back.
 func (l *live) frame(ended, region []row, columns int) string {
 	var b strings.Builder
 	if len(ended) > 0 || len(region) > 0 || len(l.screen) > 0 {
@@ -217,12 +219,16 @@ func (l *live) frame(ended, region []row, columns int) string {
 			fmt.Fprintf(&b, "\x1b[%dA", up)
 		}
 		b.WriteString("\r")
-		for _, r := range append(ended, region...) {
+		for _, r := range ended {
 			b.WriteString(r.text + eraseLine + "\r\n")
 		}
-		if len(l.screen) > 0 {
-			b.WriteString(eraseBelow)
+		for i, r := range region {
+			if i > 0 {
+				b.WriteString(eraseLine + "\r\n")
+			}
+			b.WriteString(r.text)
 		}
+		b.WriteString(eraseBelow + "\r")
 	}
 	if len(region) == 0 && l.hidden {
 		b.WriteString(showCursor)
@@ -232,12 +238,13 @@ func (l *live) frame(ended, region []row, columns int) string {
 	return b.String()
 }
 
-// occupied is the number of terminal lines that rows take. They were made for the
-// terminal's width at that time: when it got narrower since, terminals wrap them.
+// occupied is the number of terminal lines from the first of the rows to the start
+// of the last. They were made for the terminal's width at that time: when it got
+// narrower since, terminals wrap them.
 func occupied(rows []row, columns int) int {
 	n := 0
-	for _, r := range rows {
-		n += max(1, (r.cells+columns-1)/columns)
+	for i := range len(rows) - 1 {
+		n += max(1, (rows[i].cells+columns-1)/columns)
 	}
 	return n
 }
