@@ -22,10 +22,10 @@ func Error(s *Streams, err error) {
 }
 
 func writeError(b *strings.Builder, paint style, width int, err error) {
-	message := message(err)
-	sentence, rest, several := strings.Cut(message, "\n")
+	report := message(err)
+	sentence, rest, several := strings.Cut(report, "\n")
 	if several && fault.KindOf(err) == fault.Invalid {
-		b.WriteString(message + "\n")
+		b.WriteString(report + "\n")
 	} else {
 		writeWrapped(b, paint.paint(alarm, "vmctl:"), "vmctl:", oneLine(sentence), width)
 		writeBeneath(b, rest) // QEMU's own words come in several lines

@@ -2,7 +2,6 @@ package ui
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -12,15 +11,6 @@ import (
 // frameTime is the time between two frames: fast enough to look alive, slow enough
 // for a serial line.
 const frameTime = 100 * time.Millisecond
-
-// Control sequences, all of them in ECMA-48 or understood by every terminal since
-// the VT220.
-const (
-	hideCursor = "\x1b[?25l"
-	showCursor = "\x1b[?25h"
-	eraseLine  = "\x1b[K"
-	eraseBelow = "\x1b[J"
-)
 
 // live shows unfinished tasks in a region at the bottom of the terminal and lets
 // finished ones, notes and logs scroll up above it.
@@ -39,8 +29,7 @@ type live struct {
 
 	// drawing guards the screen. Taken before mu.
 	drawing sync.Mutex
-	screen  []row // what the region shows now
-	hidden  bool  // the cursor is
+	region  region
 
 	// running guards the loop's coming and going. Taken before drawing.
 	running sync.Mutex
@@ -167,17 +156,17 @@ func (l *live) draw(last bool) {
 	l.mu.Lock()
 	now := time.Now()
 	ended := l.endedRows(width)
-	var region []row
+	var rows []row
 	if !last {
 		for _, t := range l.tasks.list {
 			t.speed.add(now, t.current)
 		}
 		// One line is left for what scrolls up.
-		region = liveRows(l.tasks.list, now, width, lines-1, l.glyphs, l.paint)
+		rows = liveRows(l.tasks.list, now, width, lines-1, l.glyphs, l.paint)
 	}
 	l.mu.Unlock()
 
-	if frame := l.frame(ended, region, columns); frame != "" {
+	if frame := l.region.frame(ended, rows, columns); frame != "" {
 		_, _ = l.streams.Err.Write([]byte(frame)) // nobody is left to read it
 	}
 }
@@ -201,50 +190,4 @@ func (l *live) endedRows(width int) []row {
 	}
 	l.ended, l.dropped = nil, 0
 	return rows
-}
-
-// frame is what turns the present screen into the wanted one: from the region's
-// first line on, each line is overwritten and its rest erased, so that nothing
-// blinks. The cursor rests at the start of the region's last line, and not below it:
-// a terminal that wraps its lines anew for another width keeps the cursor with the
-// text it is on. What it pushed into its history thereby, nobody can take back.
-func (l *live) frame(ended, region []row, columns int) string {
-	var b strings.Builder
-	if len(ended) > 0 || len(region) > 0 || len(l.screen) > 0 {
-		if len(region) > 0 && !l.hidden {
-			b.WriteString(hideCursor)
-			l.hidden = true
-		}
-		if up := occupied(l.screen, columns); up > 0 {
-			fmt.Fprintf(&b, "\x1b[%dA", up)
-		}
-		b.WriteString("\r")
-		for _, r := range ended {
-			b.WriteString(r.text + eraseLine + "\r\n")
-		}
-		for i, r := range region {
-			if i > 0 {
-				b.WriteString(eraseLine + "\r\n")
-			}
-			b.WriteString(r.text)
-		}
-		b.WriteString(eraseBelow + "\r")
-	}
-	if len(region) == 0 && l.hidden {
-		b.WriteString(showCursor)
-		l.hidden = false
-	}
-	l.screen = region
-	return b.String()
-}
-
-// occupied is the number of terminal lines from the first of the rows to the start
-// of the last. They were made for the terminal's width at that time: when it got
-// narrower since, terminals wrap them.
-func occupied(rows []row, columns int) int {
-	n := 0
-	for i := range len(rows) - 1 {
-		n += max(1, (rows[i].cells+columns-1)/columns)
-	}
-	return n
 }

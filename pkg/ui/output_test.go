@@ -42,7 +42,7 @@ func TestBrokenPipeIsAnErrorAndNotTheEnd(t *testing.T) {
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), self)
 	var stderr bytes.Buffer
-	cmd.Env = append(os.Environ(), "VMCTL_UI_TEST_PIPE=1")
+	cmd.Env = append(os.Environ(), "VMCTL_UI_TEST_PIPE=1", "GOCOVERDIR="+t.TempDir())
 	cmd.Stdout, cmd.Stderr = w, &stderr
 	require.NoError(t, cmd.Start())
 	require.NoError(t, w.Close())
@@ -73,7 +73,7 @@ func TestSystemOnATerminal(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), self)
-	cmd.Env = []string{"VMCTL_UI_TEST_TERMINAL=1", "TERM=xterm", "LC_ALL=C.UTF-8"}
+	cmd.Env = []string{"VMCTL_UI_TEST_TERMINAL=1", "TERM=xterm", "LC_ALL=C.UTF-8", "GOCOVERDIR=" + t.TempDir()}
 	person, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 50, Rows: 10})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, person.Close()) }()
