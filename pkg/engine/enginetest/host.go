@@ -1,0 +1,150 @@
+package enginetest
+
+import (
+	"sync"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
+)
+
+// Options say what kind of host it is. The zero value is a local system host with
+// KVM, UEFI, an active network "default" and no pool yet.
+type Options struct {
+	// URI defaults to qemu:///system, or qemu:///session.
+	URI string
+	// Remote hosts do not share the client's files.
+	Remote bool
+	// Session hosts run as an ordinary user and have no network.
+	Session bool
+	// Capabilities replace the default ones when Arch is set.
+	Capabilities engine.Capabilities
+}
+
+// Host is a libvirt host in memory. All methods are safe for concurrent use.
+type Host struct {
+	options Options
+
+	mu       sync.Mutex
+	domains  map[string]*domain
+	volumes  map[string]*volume
+	pool     engine.Pool
+	built    bool
+	networks map[string]bool
+	guests   map[string]Guest
+	watchers map[*watcher]bool
+	consoles map[string]*console
+	calls    []string
+	changes  []string
+	counts   map[string]int
+	failures []*failure
+	hooks    map[string]func()
+	cut      bool
+}
+
+// Guest is how the system inside a domain behaves. The zero value obeys ACPI and has
+// no agent.
+type Guest struct {
+	// IgnoresShutdown never powers off by itself.
+	IgnoresShutdown bool
+	// Agent answers as soon as the guest runs.
+	Agent bool
+	// Addresses are what the guest got.
+	Addresses []string
+	// Prints goes to the console at each boot.
+	Prints string
+}
+
+// target is where the pool would be made.
+const target = "/var/lib/libvirt/images/vmctl"
+
+// NewHost makes an empty host.
+func NewHost(o Options) *Host {
+	if o.URI == "" {
+		o.URI = "qemu:///system"
+		if o.Session {
+			o.URI = "qemu:///session"
+		}
+	}
+	if o.Capabilities.Arch == "" {
+		o.Capabilities = engine.Capabilities{
+			Arch: "x86_64", KVM: true, EFI: true, SecureBoot: true,
+			Libvirt: "9.0.0", Hypervisor: "QEMU 7.2.0", Hostname: "fake",
+		}
+	}
+	h := &Host{
+		options: o,
+		domains: map[string]*domain{}, volumes: map[string]*volume{},
+		networks: map[string]bool{}, guests: map[string]Guest{},
+		watchers: map[*watcher]bool{}, consoles: map[string]*console{},
+		counts: map[string]int{}, hooks: map[string]func(){},
+		pool: engine.Pool{Name: "vmctl", Target: target, State: engine.PoolAbsent},
+	}
+	if !o.Session {
+		h.networks[spec.NetworkDefault] = true
+	}
+	return h
+}
+
+// Connect gives a connection to the host, as libvirt.Open does. Any number may exist.
+func (h *Host) Connect() *engine.Host {
+	return &engine.Host{
+		URI: h.options.URI, Local: !h.options.Remote, Session: h.options.Session,
+		Inspector: h, Domains: h, Pools: h, Volumes: h, Networks: h, Consoles: h, Events: h,
+	}
+}
+
+// SetGuest says how the guest called name behaves from its next boot on.
+func (h *Host) SetGuest(name string, g Guest) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.guests[name] = g
+}
+
+// PlantNetwork adds a network.
+func (h *Host) PlantNetwork(n engine.Network) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.networks[n.Name] = n.Active
+}
+
+// RemoveNetwork takes a network away.
+func (h *Host) RemoveNetwork(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.networks, name)
+}
+
+// PlantPool puts a pool where vmctl's would be.
+func (h *Host) PlantPool(p engine.Pool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pool, h.built = p, p.State == engine.PoolActive
+}
+
+// Cut breaks all connections: consoles and watches end, and every call is unreachable
+// until Mend. What runs goes on running.
+func (h *Host) Cut() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cut = true
+	for w := range h.watchers {
+		w.push(engine.Event{Kind: engine.EventDisconnected, Domain: w.domain})
+		w.end()
+	}
+	for name := range h.consoles {
+		h.closeConsole(name, h.unreachable())
+	}
+}
+
+// Mend lets calls through again.
+func (h *Host) Mend() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cut = false
+}
+
+func (h *Host) unreachable() error {
+	return fault.New(fault.Unreachable, "the connection to %s was lost", h.options.URI).
+		WithHint("run the same command again")
+}
