@@ -50,9 +50,12 @@ func UUID(machine string) string {
 	return uuid.NewSHA1(namespace, []byte(machine)).String()
 }
 
-// Volume names. The UUID in them says whose they are.
-
-func volumePrefix(machine string) string { return machine + "." + UUID(machine) + "." }
+// volumePrefix begins the names of a machine's volumes. The first group of the UUID says
+// whose they are: nobody chooses such a name by chance.
+func volumePrefix(machine string) string {
+	mark, _, _ := strings.Cut(UUID(machine), "-")
+	return machine + "." + mark + "."
+}
 
 // RootVolume is the name of the machine's root disk.
 func RootVolume(machine string) string { return volumePrefix(machine) + "root.qcow2" }

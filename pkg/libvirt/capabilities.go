@@ -141,7 +141,8 @@ func listsKVM(host *hostXML) bool {
 
 // hasFeature compares the host's CPU with the least of all plus one feature.
 func hasFeature(l *golibvirt.Connect, feature string) (bool, error) {
-	wanted := "<cpu match='minimum'><arch>x86_64</arch><model>486</model><feature policy='require' name='" + feature + "'/></cpu>"
+	// No match attribute: libvirt rejects one beside <arch> when it compares with the host.
+	wanted := "<cpu><arch>x86_64</arch><model>486</model><feature policy='require' name='" + feature + "'/></cpu>"
 	result, err := l.CompareCPU(wanted, 0)
 	if err != nil {
 		return false, err

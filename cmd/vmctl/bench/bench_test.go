@@ -1,0 +1,160 @@
+//go:build bench
+
+package bench
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/testenv"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// host is where everything is measured: a private libvirtd and a project with one
+// machine whose image is built already.
+type host struct {
+	t       *testing.T
+	vmctl   string
+	project string
+	env     []string
+	dir     string
+	// image is the built image; domain and volume are XML files of a machine just like
+	// vmctl's own, for virsh.
+	image, domain, volume string
+}
+
+func TestBench(t *testing.T) {
+	testenv.Host(t)
+	testenv.Tool(t, "virsh", "virt-install", "qemu-img", "nix", "cp")
+	h := prepare(t)
+	rounds := 10
+	if n, err := strconv.Atoi(os.Getenv("BENCH_ROUNDS")); err == nil && n > 0 {
+		rounds = n
+	}
+	rows := []row{}
+	rows = append(rows, h.up(rounds)...)
+	rows = append(rows, h.idle(rounds)...)
+	require.NoError(t, table(os.Stdout, rows))
+	if file := os.Getenv("BENCH_JSON"); file != "" {
+		out, err := os.Create(file)
+		require.NoError(t, err)
+		require.NoError(t, machineReadable(out, rows))
+		require.NoError(t, out.Close())
+	}
+}
+
+func prepare(t *testing.T) *host {
+	root, err := filepath.Abs("../../..")
+	require.NoError(t, err)
+	h := &host{t: t, vmctl: filepath.Join(root, "bin", "vmctl"), dir: testenv.Dir(t, "")}
+	require.FileExists(t, h.vmctl, "go tool task build makes it")
+	h.project = filepath.Join(h.dir, "project")
+	for _, part := range []string{"images/tiny", "domain/tiny.yaml"} {
+		to := filepath.Join(h.project, filepath.Dir(part))
+		require.NoError(t, os.MkdirAll(to, 0o755))
+		h.must("cp", "-r", filepath.Join(root, part), to)
+	}
+	h.env = append(os.Environ(), testenv.Nix(t)...)
+	h.env = append(h.env, "HOME="+h.dir, "XDG_CACHE_HOME="+h.dir+"/cache", "XDG_STATE_HOME="+h.dir+"/state", "XDG_RUNTIME_DIR="+h.dir)
+	h.must("git", "-C", h.project, "init", "-q")
+	h.must("git", "-C", h.project, "add", ".")
+	h.image = strings.TrimSpace(h.must(h.vmctl, "-C", h.project, "build", "tiny"))
+	h.references()
+	return h
+}
+
+// references writes the XML of a machine like vmctl's, under another name.
+func (h *host) references() {
+	h.must(h.vmctl, "-C", h.project, "up", "--no-wait", "tiny")
+	xml := h.must("virsh", "dumpxml", "--inactive", "tiny")
+	root := regexp.MustCompile(`'([^']*root\.qcow2)'`).FindStringSubmatch(xml)
+	require.Len(h.t, root, 2, xml)
+	volume := h.must("virsh", "vol-dumpxml", root[1])
+	rename := func(s string) string {
+		s = regexp.MustCompile(`<uuid>[^<]*</uuid>|(?s)<metadata>.*</metadata>|<key>[^<]*</key>|(?s)<timestamps>.*?</timestamps>|<permissions>(?s).*?</permissions>`).ReplaceAllString(s, "")
+		s = strings.ReplaceAll(s, "<name>tiny</name>", "<name>reference</name>")
+		s = strings.ReplaceAll(s, filepath.Base(root[1]), "reference.qcow2")
+		return strings.ReplaceAll(s, "console.log", "reference.log")
+	}
+	h.domain, h.volume = filepath.Join(h.dir, "domain.xml"), filepath.Join(h.dir, "volume.xml")
+	require.NoError(h.t, os.WriteFile(h.domain, []byte(rename(xml)), 0o644))
+	require.NoError(h.t, os.WriteFile(h.volume, []byte(rename(volume)), 0o644))
+	h.must(h.vmctl, "-C", h.project, "down", "--force", "tiny")
+}
+
+func (h *host) command(argv ...string) *exec.Cmd {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env, cmd.Dir = h.env, h.dir
+	return cmd
+}
+
+func (h *host) must(argv ...string) string {
+	h.t.Helper()
+	cmd := h.command(argv...)
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	require.NoError(h.t, err, "%v\n%s", argv, said.String())
+	return string(out)
+}
+
+func (h *host) time(argv ...string) run {
+	h.t.Helper()
+	r, err := timed(h.command(argv...))
+	require.NoError(h.t, err)
+	return r
+}
+
+// up compares bringing a machine up from an image that is built.
+func (h *host) up(rounds int) []row {
+	var ours, calls, install []run
+	copied := filepath.Join(h.dir, "copy.qcow2")
+	for range rounds {
+		ours = append(ours, h.time(h.vmctl, "-C", h.project, "up", "--no-wait", "tiny"))
+		h.must(h.vmctl, "-C", h.project, "down", "--force", "tiny")
+
+		calls = append(calls, h.time("virsh", "vol-create vmctl "+h.volume+"; define "+h.domain+"; start reference"))
+		h.must("virsh", "destroy reference; undefine reference; vol-delete --pool vmctl reference.qcow2")
+
+		install = append(install, h.time("sh", "-c", "cp "+h.image+" "+copied+" && chmod 644 "+copied+
+			" && exec virt-install --import --name installed --memory 128 --vcpus 1 --disk "+copied+
+			" --osinfo detect=off,require=off --network none --graphics none --noautoconsole --noreboot"))
+		h.must("virsh", "destroy installed; undefine installed")
+	}
+	return []row{
+		compare("`up` of a built image", "one `virsh` with vol-create, define, start", "≤ 1.15", ours, calls),
+		compare("`up` of a built image", "`cp` + `virt-install --import`", "< 1", ours, install),
+	}
+}
+
+// idle compares what a person does while nothing changes.
+func (h *host) idle(rounds int) []row {
+	h.must(h.vmctl, "-C", h.project, "up", "--no-wait", "tiny")
+	pairs := []struct {
+		what, target string
+		vmctl, other []string
+	}{
+		{"`up` with nothing to do", "< 2", []string{"-C", h.project, "up", "tiny"}, []string{"virsh", "domstate", "tiny"}},
+		{"`list`", "", []string{"-C", h.project, "list"}, []string{"virsh", "list", "--all"}},
+		{"`--help`", "", []string{"--help"}, []string{"virsh", "--version"}},
+	}
+	var rows []row
+	for _, p := range pairs {
+		var ours, theirs []run
+		for range rounds {
+			ours = append(ours, h.time(append([]string{h.vmctl}, p.vmctl...)...))
+			theirs = append(theirs, h.time(p.other...))
+		}
+		rows = append(rows, compare(p.what, "`"+strings.Join(p.other, " ")+"`", p.target, ours, theirs))
+	}
+	h.must(h.vmctl, "-C", h.project, "down", "--force", "tiny")
+	return rows
+}
