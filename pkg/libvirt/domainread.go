@@ -13,11 +13,14 @@ import (
 
 // domainXML is what is read from a domain's XML, and no more.
 type domainXML struct {
-	Name    string   `xml:"name"`
-	UUID    string   `xml:"uuid"`
-	Record  []record `xml:"metadata>urn:vmctl:machine machine"`
-	Memory  amount   `xml:"memory"`
-	Current amount   `xml:"currentMemory"`
+	Name     string `xml:"name"`
+	UUID     string `xml:"uuid"`
+	Metadata struct {
+		// Nested, because encoding/xml holds every element of an a>b path to the namespace.
+		Record []record `xml:"urn:vmctl:machine machine"`
+	} `xml:"metadata"`
+	Memory  amount `xml:"memory"`
+	Current amount `xml:"currentMemory"`
 	VCPU    struct {
 		Max     int `xml:",chardata"`
 		Current int `xml:"current,attr"`
@@ -57,10 +60,10 @@ func parseDomain(text string) (*domainXML, error) {
 }
 
 func (d *domainXML) record() *engine.Record {
-	if len(d.Record) == 0 {
+	if len(d.Metadata.Record) == 0 {
 		return nil
 	}
-	return fromRecord(d.Record[0])
+	return fromRecord(d.Metadata.Record[0])
 }
 
 func (d *domainXML) cpus() int {
