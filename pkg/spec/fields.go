@@ -104,7 +104,7 @@ func fields() fieldTable {
 				Doc: "How much RAM the guest has, with a unit: GiB is 1024³ bytes and GB is 1000³.",
 			},
 			words:  []string{"ram", "mem", "maxmemory"},
-			schema: text(sizePattern, 40), read: readMemory,
+			schema: text(sizePattern, sizeLength), read: readMemory,
 		},
 		{
 			Field: Field{
@@ -120,7 +120,7 @@ func fields() fieldTable {
 				Doc: "The size of the root disk. Growing it needs no new image; it cannot shrink.",
 			},
 			words:  []string{"disksize", "disk-size", "size", "storage", "disks"},
-			schema: text(sizePattern, 40), read: readDisk,
+			schema: text(sizePattern, sizeLength), read: readDisk,
 		},
 		{
 			Field: Field{

@@ -22,7 +22,7 @@ func CheckName(name string) error {
 	switch base := strings.TrimSuffix(path.Base(name), ".yaml"); {
 	case name == "":
 		return fault.New(fault.Usage, "a machine's name cannot be empty")
-	case base != name && validName(base):
+	case strings.HasSuffix(name, ".yaml") && validName(base):
 		return bad("give the name alone, not its file").WithHint("did you mean %s?", base)
 	case len(name) > NameLength && strings.IndexFunc(name, notNameRune) < 0:
 		return fault.New(fault.Usage, "%s cannot be a machine's name: it has %d characters, and %d are the most", quote(name), len(name), NameLength)

@@ -6,8 +6,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/token"
 )
 
 // value is what stands after a key, or one entry of its list.
@@ -42,10 +40,10 @@ func (p *parser) usable(v *value, key place) bool {
 	switch v.node.(type) {
 	case nil, *ast.NullNode:
 		at := v.at
-		if v.node == nil || v.at.line != key.line || v.node.GetToken().Origin == " null" && !p.holds(v.at, "null") {
+		if v.node == nil || !p.holds(at, "~") && !p.holds(at, "null") && !p.holds(at, "Null") && !p.holds(at, "NULL") {
 			at = key
 		}
-		p.add(at, v.path, "there is no value", "write one, or delete the line to take the default")
+		p.noValue(at, v.path)
 		return false
 	case *ast.AnchorNode, *ast.AliasNode, *ast.MergeKeyNode:
 		p.add(v.at, v.path, "anchors and aliases are not used in a machine definition", "write the value itself")
@@ -54,7 +52,15 @@ func (p *parser) usable(v *value, key place) bool {
 		p.add(v.at, v.path, "tags are not used in a machine definition", "write the value alone")
 		return false
 	}
+	if s, ok := scalarText(v.node); ok && strings.TrimSpace(s) == "" {
+		p.noValue(v.at, v.path)
+		return false
+	}
 	return true
+}
+
+func (p *parser) noValue(at place, path string) {
+	p.add(at, path, "there is no value", "write one, or delete the line to take the default")
 }
 
 // holds reports whether the file has the word at the place. The library invents a
@@ -108,43 +114,4 @@ func kindOf(node ast.Node) string {
 // mismatch notes that a value is of the wrong kind.
 func (p *parser) mismatch(v value, want, hint string) {
 	p.add(v.at, v.path, fmt.Sprintf("this should be %s, but is %s", want, kindOf(v.node)), hint)
-}
-
-// tooDeep finds the first place where a file is nested deeper than any definition,
-// from its tokens alone: the YAML library descends without a bound, and keeps a
-// path for every level.
-func tooDeep(text string) (at place, deep bool) {
-	defer func() {
-		if recover() != nil {
-			at, deep = place{1, 1, 1}, true
-		}
-	}()
-	const most = 8
-	flow, run := 0, 0
-	var last *token.Token
-	for _, tk := range lexer.Tokenize(text) {
-		switch tk.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			flow++
-		case token.SequenceEndType, token.MappingEndType:
-			flow--
-		}
-		switch tk.Type {
-		case token.SequenceEntryType:
-			// Entries of a tall list without values follow each other too, line by line.
-			if last != nil && last.Position.Line != tk.Position.Line {
-				run = 0
-			}
-			run++
-		case token.MappingKeyType, token.TagType, token.AnchorType, token.AliasType:
-			run++
-		default:
-			run = 0
-		}
-		if flow > most || run > most || tk.Position.IndentNum > 0 && tk.Position.IndentLevel > 4*most {
-			return place{tk.Position.Line, tk.Position.Column, 1}, true
-		}
-		last = tk
-	}
-	return place{}, false
 }

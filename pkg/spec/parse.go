@@ -17,13 +17,13 @@ const (
 	// MaxBytes is the largest definition that is read; a real one has a few hundred bytes.
 	MaxBytes = 64 << 10
 	// A report with more problems than this would only hide the first.
-	maxProblems = 50
+	maxProblems = 20
 )
 
 // Parse reads the definition of the machine called name. file is what the report
 // calls the file. The error is a *Error with everything that is wrong.
 func Parse(name, file string, data []byte) (*Machine, error) {
-	p := &parser{file: file, m: Defaults(name), keys: map[string]place{}}
+	p := &parser{file: file, m: Defaults(name), keys: map[string]place{}, wrong: map[string]bool{}}
 	if err := CheckName(name); err != nil {
 		p.fail(place{}, "", err)
 	}
@@ -63,7 +63,10 @@ type parser struct {
 	lines    []string
 	m        *Machine
 	keys     map[string]place
+	wrong    map[string]bool
 	problems []Problem
+	// listed says that a hint listed all keys; once is enough.
+	listed bool
 }
 
 func (p *parser) parse(data []byte) {
@@ -71,8 +74,8 @@ func (p *parser) parse(data []byte) {
 	if !ok {
 		return
 	}
-	if at, deep := tooDeep(text); deep {
-		p.add(at, "", "a machine definition is not nested this deeply", "")
+	if at, msg := excess(text); msg != "" {
+		p.add(at, "", msg, "")
 		return
 	}
 	file, err := parseYAML(text)
@@ -186,9 +189,14 @@ func (p *parser) mapping(values []*ast.MappingValueNode) {
 }
 
 func (p *parser) unknown(at place, key string, table fieldTable) {
-	hint := "the keys are " + strings.Join(table.keys(), ", ")
+	hint := ""
+	if !p.listed {
+		hint = "the keys are " + strings.Join(table.keys(), ", ")
+	}
 	if near := table.nearest(key); near != "" {
 		hint = fmt.Sprintf("did you mean %s?", near)
+	} else {
+		p.listed = true
 	}
 	p.add(at, "", fmt.Sprintf("%s is not a key of a machine definition", quote(key)), hint)
 }
@@ -196,7 +204,7 @@ func (p *parser) unknown(at place, key string, table fieldTable) {
 // together checks what depends on more than one key. A key that is wrong by itself
 // is not held against others.
 func (p *parser) together() {
-	if p.m.SecureBoot && p.m.Firmware != FirmwareEFI {
+	if p.m.SecureBoot && !p.wrong["firmware"] && p.m.Firmware != FirmwareEFI {
 		p.add(p.keys["secure-boot"], "secure-boot", "secure boot needs UEFI firmware", "add firmware: efi")
 	}
 	if len(p.m.Ports) > 0 && p.m.Network != "" && p.m.Network != NetworkUser {
@@ -228,6 +236,8 @@ func (p *parser) syntax(err error) {
 		msg = "this quote is never closed"
 	case strings.Contains(msg, "end token ']' not found"), strings.Contains(msg, "end token '}' not found"):
 		msg = "this bracket is never closed"
+	case strings.Contains(msg, "must be specified"):
+		msg, hint = "a list or mapping that was opened before is not closed here", "add the missing ] or }, or a comma"
 	case strings.Contains(msg, "reserved character"), strings.Contains(msg, "directive"):
 		msg, hint = "a value cannot begin with this character", "put the value in quotes"
 	case strings.Contains(msg, "invalid key"), strings.Contains(msg, "non-map value"), strings.Contains(msg, "unexpected key name"):
@@ -240,6 +250,8 @@ func (p *parser) syntax(err error) {
 
 // add notes a problem. The place is moved into the file if it is outside of it.
 func (p *parser) add(at place, path, msg, hint string) {
+	key, _, _ := strings.Cut(path, "[")
+	p.wrong[key] = true
 	problem := Problem{File: p.file, Path: path, Msg: msg, Hint: hint}
 	if at.line > 0 {
 		if len(p.lines) == 0 {

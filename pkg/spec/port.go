@@ -41,6 +41,9 @@ func ParsePort(s string) (Port, error) {
 	} else if strings.Count(text, ":") == 2 {
 		word, after, _ := strings.Cut(text, ":")
 		address, err := parseAddress(word)
+		if word == "localhost" {
+			return Port{}, bad("an address is written as a number").WithHint("write 127.0.0.1:%s, or just %s", after, after)
+		}
 		if err != nil {
 			return Port{}, bad(fmt.Sprintf("%s is not an IP address", quote(word)))
 		}

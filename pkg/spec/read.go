@@ -166,7 +166,12 @@ func readPorts(p *parser, v value) {
 		if node != nil {
 			entry.at = p.place(node)
 		}
-		if !p.usable(&entry, entry.at) {
+		dash := entry.at
+		if i < len(entries.Entries) && entries.Entries[i].Start != nil {
+			start := entries.Entries[i].Start.Position
+			dash = place{start.Line, start.Column, 1}
+		}
+		if !p.usable(&entry, dash) {
 			continue
 		}
 		s, ok := scalarText(node)

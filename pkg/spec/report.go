@@ -72,7 +72,7 @@ func excerpt(source string, column, width int) (text string, before, covered int
 		}
 	}
 	if start >= last {
-		before = used
+		before, covered = used, 1
 	}
 	if last < len(runes) {
 		b.WriteString("…")
@@ -83,6 +83,7 @@ func excerpt(source string, column, width int) (text string, before, covered int
 // visible spells out what a terminal would obey or hide: control characters,
 // invisible ones and those that turn the direction of text.
 func visible(s string) string {
+	s = strings.ToValidUTF8(s, "\ufffd")
 	if strings.IndexFunc(s, unshowable) < 0 {
 		return s
 	}

@@ -21,6 +21,9 @@ const (
 	TiB       = 1024 * GiB
 )
 
+// More characters than any size needs.
+const sizeLength = 40
+
 type unit struct {
 	suffix string
 	size   uint64
@@ -44,7 +47,7 @@ func ParseSize(s string) (Size, error) {
 	end := len(text) - len(strings.TrimLeft(text, "0123456789."))
 	number, suffix := text[:end], strings.TrimSpace(text[end:])
 	value, ok := new(big.Rat).SetString(number)
-	if !ok || len(number) > 32 {
+	if !ok || len(s) > sizeLength || number[0] == '.' || strings.HasSuffix(number, ".") {
 		return 0, fault.New(fault.Usage, "%s is not a size", quote(s)).
 			WithHint("write a number and a unit, such as 512MiB or 1.5GiB")
 	}
@@ -84,12 +87,15 @@ func unknownUnit(s, number, suffix string) error {
 	return err.WithHint("write it as %s%siB (1024-based) or %s%sB (1000-based)", number, letter, number, decimal)
 }
 
-// String is the size in the largest binary unit that divides it, else with one
-// decimal in the largest unit below it: "1536MiB", "10GiB", "9.3GiB". It is for
-// people: use Exact for what is read again.
+// String is the size in the largest binary unit that divides it, if the number
+// stays readable, else with one decimal in the largest unit below it: "1536MiB",
+// "10GiB", "9.3GiB" for 10GB. It is for people: use Exact for what is read again.
 func (s Size) String() string {
-	if exact := s.Exact(); !strings.HasSuffix(exact, "B") || strings.HasSuffix(exact, "iB") {
-		return exact
+	const readable = 100_000
+	for _, u := range binaryUnits() {
+		if uint64(s)%u.size == 0 && uint64(s) >= u.size && uint64(s)/u.size < readable {
+			return s.Exact()
+		}
 	}
 	for _, u := range binaryUnits() {
 		if uint64(s) >= u.size {

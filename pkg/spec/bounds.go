@@ -1,0 +1,58 @@
+package spec
+
+import (
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/token"
+)
+
+const (
+	// maxDepth is far more than the two levels that a definition has.
+	maxDepth = 8
+	// maxTokens is several times what the largest sensible definition has.
+	maxTokens = 4096
+)
+
+// excess finds the first place where a file is nested deeper or is longer than any
+// definition, from its tokens alone, and says what is wrong there. The YAML library
+// descends without a bound, keeps a path for every level, and takes time quadratic
+// in the number of keys.
+func excess(text string) (at place, msg string) {
+	defer func() {
+		if recover() != nil {
+			at, msg = place{1, 1, 1}, "the file cannot be read as YAML"
+		}
+	}()
+	flow, run, tokens := 0, 0, 0
+	var last *token.Token
+	for _, tk := range lexer.Tokenize(text) {
+		switch tk.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			flow++
+		case token.SequenceEndType, token.MappingEndType:
+			flow--
+		case token.CommentType:
+			continue
+		}
+		switch tk.Type {
+		case token.SequenceEntryType:
+			// Entries of a tall list without values follow each other too, line by line.
+			if last != nil && last.Position.Line != tk.Position.Line {
+				run = 0
+			}
+			run++
+		case token.MappingKeyType, token.TagType, token.AnchorType, token.AliasType:
+			run++
+		default:
+			run = 0
+		}
+		here := place{tk.Position.Line, tk.Position.Column, 1}
+		if flow > maxDepth || run > maxDepth || tk.Position.IndentLevel > 4*maxDepth {
+			return here, "a machine definition is not nested this deeply"
+		}
+		if tokens++; tokens > maxTokens {
+			return here, "a machine definition is not this long"
+		}
+		last = tk
+	}
+	return place{}, ""
+}
