@@ -8,12 +8,16 @@ import (
 	"vmctl/pkg/progress"
 )
 
-// plainMarks is when and at how much a task was last reported.
+// plainMarks is when and at how much a task was last reported, and whether at all.
 type plainMarks struct {
+	begun   bool
 	at      time.Time
 	wait    time.Duration
 	percent int
 }
+
+// quick is how long a task may take to be one line instead of two.
+const quick = time.Second
 
 // How often a long task is reported: after 10 s, then ever less, but at least once a
 // minute, so that a CI log neither fills up nor falls silent.
@@ -69,13 +73,21 @@ func (l *lines) Emit(e progress.Event) {
 		l.print("%s: %s", t.text, outcome(t, e.Status, now, first))
 	case first:
 		t.plain = plainMarks{at: now, wait: firstReport}
-		l.print("%s%s", t.text, suffix(": ", t.detail))
 	}
+}
+
+// begin announces a task that turns out not to be a quick one.
+func (l *lines) begin(t *task) {
+	t.plain.begun = true
+	l.print("%s%s", t.text, suffix(": ", t.detail))
 }
 
 // outcome is how a task ended, and after what time unless nobody saw it begin.
 func outcome(t *task, status progress.Status, now time.Time, unseen bool) string {
 	word, joint := "done", " in "
+	if status == progress.Done && !t.plain.begun && t.detail != "" {
+		return t.detail
+	}
 	switch status {
 	case progress.Failed:
 		word, joint = "failed", " after "
@@ -123,11 +135,14 @@ func (l *lines) report() {
 	now := time.Now()
 	for _, t := range l.tasks.list {
 		t.speed.add(now, t.current)
+		if !t.plain.begun && now.Sub(t.start) >= quick {
+			l.begin(t)
+		}
 		since, percent := now.Sub(t.plain.at), t.percent()
 		if since < t.plain.wait || percent >= 0 && percent < t.plain.percent+reportPercent && since < rarest {
 			continue
 		}
-		t.plain = plainMarks{at: now, wait: min(2*t.plain.wait, rarest), percent: max(percent, 0)}
+		t.plain = plainMarks{begun: true, at: now, wait: min(2*t.plain.wait, rarest), percent: max(percent, 0)}
 		figures := ""
 		if forms := t.figures(glyphs{}); len(forms) > 0 {
 			figures = forms[0] + ", "
@@ -147,6 +162,11 @@ func (l *lines) Close() {
 	l.mu.Lock()
 	first := !l.closed
 	l.closed = true
+	for _, t := range l.tasks.list {
+		if !t.plain.begun {
+			l.begin(t)
+		}
+	}
 	l.mu.Unlock()
 	if first {
 		close(l.stop)
