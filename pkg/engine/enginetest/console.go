@@ -22,6 +22,8 @@ type console struct {
 	end    error
 	closed bool
 	leave  func()
+	// echo is called with what was typed.
+	echo func(string)
 }
 
 func newConsole() *console {
@@ -47,11 +49,14 @@ func (c *console) Read(p []byte) (int, error) {
 
 func (c *console) Write(p []byte) (int, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.closed || c.end != nil {
+		c.mu.Unlock()
 		return 0, io.ErrClosedPipe
 	}
-	return c.typed.Write(p)
+	c.typed.Write(p)
+	c.mu.Unlock()
+	c.echo(string(p))
+	return len(p), nil
 }
 
 func (c *console) Close() error {
@@ -93,6 +98,7 @@ func (h *Host) OpenConsole(ctx context.Context, name string, force bool) (io.Rea
 			h.closeConsole(name, nil)
 		}
 		c := newConsole()
+		c.echo = func(text string) { h.echo(name, text) }
 		c.leave = func() {
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -123,6 +129,14 @@ func (h *Host) Print(name, text string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if d := h.domains[name]; d != nil && d.state.Active() {
+		h.print(d, text)
+	}
+}
+
+func (h *Host) echo(name, text string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d := h.domains[name]; d != nil && d.state == engine.StateRunning && d.guest.Echo {
 		h.print(d, text)
 	}
 }

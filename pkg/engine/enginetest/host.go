@@ -53,6 +53,8 @@ type Guest struct {
 	Addresses []string
 	// Prints goes to the console at each boot.
 	Prints string
+	// Echo gives back what is typed.
+	Echo bool
 }
 
 // target is where the pool would be made.

@@ -1,0 +1,183 @@
+package enginetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
+)
+
+// Features say what a host can do beyond keeping definitions.
+type Features struct {
+	// Content: volumes have bytes that can be uploaded, read and resized.
+	Content bool
+	// Guests really run: they print to a console and its log, take memory, obey the
+	// power button.
+	Guests bool
+	// Files: disks that are not there are missed when a domain starts.
+	Files bool
+}
+
+// Machine is the name of the contract's machine. A fake host must give it
+// Guest{Prints: Greeting, Echo: true}.
+const Machine = "contract"
+
+// patience bounds every wait: software emulation on a busy machine is slow.
+const patience = 60 * time.Second
+
+// Run holds a host to the contract of the engine's interfaces. newHost gives a
+// connection to a host without domains and without vmctl's pool, of the test's own.
+func Run(t *testing.T, newHost func(t *testing.T) *engine.Host, f Features) {
+	for _, c := range []struct {
+		name string
+		run  func(*suite)
+	}{
+		{"NothingThere", nothingThere},
+		{"Pool", poolLife},
+		{"VolumeNames", volumeNames},
+		{"VolumeContent", volumeContent},
+		{"Define", define},
+		{"DefineClash", defineClash},
+		{"RecordSurvives", recordSurvives},
+		{"Lifecycle", lifecycle},
+		{"RunningKeepsItsDefinition", runningKeepsItsDefinition},
+		{"List", list},
+		{"Events", events},
+		{"WatchEnds", watchEnds},
+		{"EndedContext", endedContext},
+		{"MissingDisk", missingDisk},
+		{"Guest", guest},
+		{"Console", consoles},
+		{"PowerButton", powerButton},
+		{"LiveMemory", liveMemory},
+		{"LiveDisk", liveDisk},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.run(&suite{T: t, host: newHost(t), features: f})
+		})
+	}
+}
+
+// suite is one test of the contract.
+type suite struct {
+	*testing.T
+	host     *engine.Host
+	features Features
+}
+
+func (s *suite) needs(feature bool, what string) {
+	s.Helper()
+	if !feature {
+		s.Skipf("this host has no %s", what)
+	}
+}
+
+// is requires an error of a kind.
+func (s *suite) is(kind fault.Kind, err error, does string) {
+	s.Helper()
+	require.Error(s, err, does)
+	require.Equal(s, kind, fault.KindOf(err), "%s: %v", does, err)
+}
+
+// ok requires success.
+func (s *suite) ok(err error) {
+	s.Helper()
+	if err != nil {
+		require.NoError(s, err, "hint: %s", fault.HintOf(err))
+	}
+}
+
+// makePool makes the pool as the engine does.
+func (s *suite) makePool() engine.Pool {
+	s.Helper()
+	ctx := s.Context()
+	s.ok(s.host.Pools.DefinePool(ctx))
+	s.ok(s.host.Pools.BuildPool(ctx))
+	s.ok(s.host.Pools.AutostartPool(ctx))
+	s.ok(s.host.Pools.StartPool(ctx))
+	pool, err := s.host.Pools.Pool(ctx)
+	s.ok(err)
+	return pool
+}
+
+const baseName = "base-contract.raw"
+
+// makeDisks makes the pool, the guest's image and a root disk on it, and gives a
+// definition that uses them.
+func (s *suite) makeDisks() engine.Definition {
+	s.Helper()
+	ctx := s.Context()
+	pool := s.makePool()
+	s.ok(s.host.Volumes.CreateVolume(ctx, baseName, "raw", diskSize))
+	if s.features.Content {
+		disk := BootDisk()
+		s.ok(s.host.Volumes.Upload(ctx, baseName, reader(disk), int64(len(disk)), nil))
+	}
+	base := engine.Base{Path: pool.Target + "/" + baseName, Format: "raw", Size: diskSize}
+	s.ok(s.host.Volumes.CreateOverlay(ctx, engine.RootVolume(Machine), 4*spec.MiB, base))
+	d := declared(Machine, pool.Target)
+	d.Base = base
+	return d
+}
+
+// declared is the contract's machine on a pool's directory.
+func declared(name, target string) engine.Definition {
+	m := spec.Machine{
+		Name: name, Memory: 64 * spec.MiB, CPUs: 1, Disk: 4 * spec.MiB,
+		Accel: spec.AccelTCG, Firmware: spec.FirmwareBIOS, Network: spec.NetworkNone,
+	}
+	return engine.Definition{
+		UUID: engine.UUID(name), Machine: m, Arch: "x86_64",
+		Root: target + "/" + engine.RootVolume(name), Log: target + "/" + engine.LogVolume(name),
+		Record: engine.Record{
+			Version: engine.RecordVersion, Rendering: engine.Rendering, Vmctl: "test",
+			Project: "/home/user/<project> & \"more\"", Image: "sha256-0123", Source: "images/contract",
+			Base: target + "/" + baseName, Root: engine.RootVolume(name), Log: engine.LogVolume(name),
+			Memory: m.Memory, CPUs: m.CPUs, Disk: m.Disk, Accel: m.Accel, Firmware: m.Firmware, Network: m.Network,
+		},
+	}
+}
+
+// start defines and starts the machine; it is destroyed and undefined when the test ends.
+func (s *suite) start(d engine.Definition, paused bool) {
+	s.Helper()
+	s.ok(s.host.Domains.DefineDomain(s.Context(), d))
+	s.ok(s.host.Domains.StartDomain(s.Context(), d.Machine.Name, paused))
+	s.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_ = s.host.Domains.DestroyDomain(ctx, d.Machine.Name)
+		_ = s.host.Domains.UndefineDomain(ctx, d.Machine.Name)
+	})
+}
+
+// domain reads the machine.
+func (s *suite) domain(name string) *engine.Domain {
+	s.Helper()
+	d, err := s.host.Domains.Domain(s.Context(), name)
+	s.ok(err)
+	return d
+}
+
+// event waits for an event of a kind and passes over others.
+func (s *suite) event(events <-chan engine.Event, kind engine.EventKind) {
+	s.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case e, open := <-events:
+			require.True(s, open, "the watch ended before %q", kind)
+			if e.Kind == kind {
+				return
+			}
+		case <-timer.C:
+			require.Fail(s, "no event", "waited for %q", kind)
+		}
+	}
+}
