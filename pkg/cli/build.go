@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"vmctl/pkg/spec"
+	"vmctl/pkg/ui"
+)
+
+func buildCommand() *command {
+	return &command{
+		name: "build", group: build, takes: oneMachine, run: runBuild,
+		summary: "Build a machine's image and print its path",
+		about: []string{
+			"Builds the image with nix, or finds that it is built already, checks it, and prints the path of the image file and nothing else. " +
+				"No libvirt host is needed. The image is kept from nix's garbage collection until vmctl down.",
+		},
+		options: []option{{name: "refresh", help: "fetch the inputs of the flake again, and build without the cache"}},
+		examples: []example{
+			{"vmctl build example", ""},
+			{`qemu-img info "$(vmctl build example)"`, "look at the image"},
+		},
+		json: `{
+  "name": "example",
+  "path": "/nix/store/8d4f…-nixos-disk-image/nixos.qcow2",
+  "id": "nix-8d4fjrwy8yn6vqkq6ikdzzhqjm8w0hjp",
+  "format": "qcow2",
+  "size": 4294967296,
+  "fileSize": 1503657984,
+  "attr": "nixosConfigurations.example.config.system.build.qcow2",
+  "drv": "/nix/store/p1c4…-nixos-disk-image.drv",
+  "cached": true
+}`,
+	}
+}
+
+// buildResult is what build tells. Sizes are in bytes; attr and drv are empty for a
+// file, which nobody builds.
+type buildResult struct {
+	Name     string    `json:"name"`
+	Path     string    `json:"path"`
+	ID       string    `json:"id"`
+	Format   string    `json:"format"`
+	Size     spec.Size `json:"size"`
+	FileSize spec.Size `json:"fileSize"`
+	Attr     string    `json:"attr"`
+	Drv      string    `json:"drv"`
+	Cached   bool      `json:"cached"`
+}
+
+func runBuild(ctx context.Context, c *call, in *urfave.Context) error {
+	t, err := c.declared(c.line.args[0])
+	if err != nil {
+		return err
+	}
+	found, err := c.findImage(ctx, t, t.uri, !c.deps.Root, in.Bool("refresh"))
+	if err != nil {
+		return err
+	}
+	found.done()
+	c.progress.Close()
+	if !c.json() {
+		return c.print(found.image.Path + "\n")
+	}
+	return ui.JSON(c.streams, buildResult{
+		Name: t.name, Path: found.image.Path, ID: found.image.ID, Format: found.image.Format,
+		Size: found.image.Size, FileSize: found.image.FileSize,
+		Attr: found.built.Attr, Drv: found.built.Drv, Cached: found.built.Cached,
+	})
+}

@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/progress"
+	"vmctl/pkg/project"
+	"vmctl/pkg/state"
+	"vmctl/pkg/ui"
+)
+
+// call is one run of one command: what the global flags say, and what was opened on
+// the way.
+type call struct {
+	deps     *Deps
+	line     *line
+	streams  *ui.Streams
+	progress ui.Progress
+	log      *slog.Logger
+
+	opened map[string]*openHost
+}
+
+type openHost struct {
+	host *engine.Host
+	io.Closer
+}
+
+func newCall(deps *Deps, l *line) *call {
+	c := &call{deps: deps, line: l, streams: deps.Streams, opened: map[string]*openHost{}}
+	mode, err := ui.ParseMode(c.global("progress"))
+	if err != nil || c.global("quiet") != "" {
+		mode = ui.ModeQuiet
+	}
+	verbose := c.global("verbose") != ""
+	c.progress = ui.NewProgress(deps.Streams, mode, verbose)
+	c.log = slog.New(slog.DiscardHandler)
+	if verbose {
+		// Through the display, which knows when a line may be written.
+		c.log = slog.New(slog.NewTextHandler(logLines{c.progress}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	return c
+}
+
+// global is a global flag's value, empty without one.
+func (c *call) global(name string) string { return written(c.line.global, name) }
+
+func (c *call) json() bool { return c.global("output") == outputJSON }
+
+// close ends what was opened.
+func (c *call) close() {
+	for _, o := range c.opened {
+		if err := o.Close(); err != nil {
+			c.log.Debug("close connection", "uri", o.host.URI, "error", err)
+		}
+	}
+}
+
+// print writes a result to standard output.
+func (c *call) print(text string) error {
+	_, err := io.WriteString(c.streams.Out, text)
+	return err
+}
+
+// say tells a person on standard error how something ended; nobody reads it under
+// --quiet.
+func (c *call) say(text string) {
+	if c.global("quiet") == "" && !c.json() {
+		_, _ = io.WriteString(c.streams.Err, text+"\n")
+	}
+}
+
+// project is the project, which has to be there.
+func (c *call) project() (*project.Project, error) {
+	dir := c.global("project")
+	if !filepath.IsAbs(dir) {
+		cwd, err := c.deps.Getwd()
+		if err != nil {
+			return nil, fault.New(fault.NotFound, "the current directory cannot be read: %w", err).
+				WithHint("cd to the project, or name it: -C DIR")
+		}
+		dir = filepath.Join(cwd, dir)
+	}
+	p, err := project.Find(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &p, nil
+}
+
+// projectOrNone is the project, or nil where there is none and none was asked for.
+func (c *call) projectOrNone() (*project.Project, error) {
+	p, err := c.project()
+	if c.global("project") == "" && fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	return p, err
+}
+
+// uri is the libvirt host: the command line's, else the machine's, else virsh's rules.
+func (c *call) uri(machineHost string) string {
+	switch uri := c.deps.getenv(envURI); {
+	case c.global("connect") != "":
+		return c.global("connect")
+	case machineHost != "":
+		return machineHost
+	case uri != "":
+		return uri
+	case c.deps.Root:
+		return "qemu:///system"
+	default:
+		return "qemu:///session"
+	}
+}
+
+// host connects, once for each URI.
+func (c *call) host(ctx context.Context, uri string) (*engine.Host, error) {
+	if o := c.opened[uri]; o != nil {
+		return o.host, nil
+	}
+	host, closer, err := c.deps.OpenHost(ctx, uri)
+	if err != nil {
+		return nil, err
+	}
+	c.opened[uri] = &openHost{host, closer}
+	return host, nil
+}
+
+// engine works on a host, for a project or for none (nil).
+func (c *call) engine(ctx context.Context, uri string, p *project.Project) (*engine.Engine, error) {
+	host, err := c.host(ctx, uri)
+	if err != nil {
+		return nil, err
+	}
+	e := &engine.Engine{
+		Host: host, Version: c.deps.Version, Sink: c.progress, Log: c.log,
+		Locker: locker{c, host.URI},
+	}
+	if p != nil {
+		e.Project = p.Dir
+	}
+	return e, nil
+}
+
+func (c *call) dirs() (state.Dirs, error) { return state.Find(c.deps.getenv) }
+
+// locker asks for the directories only when something is locked: looking at things
+// works without a home directory.
+type locker struct {
+	c   *call
+	uri string
+}
+
+func (l locker) Lock(ctx context.Context, name string) (func(), error) {
+	dirs, err := l.c.dirs()
+	if err != nil {
+		return nil, err
+	}
+	return dirs.Locks(l.uri, l.c.progress).Lock(ctx, name)
+}
+
+// logLines makes log lines events.
+type logLines struct{ sink progress.Sink }
+
+func (w logLines) Write(p []byte) (int, error) {
+	for text := range strings.Lines(string(p)) {
+		w.sink.Emit(progress.Event{ID: "vmctl/log", Status: progress.Log, Text: strings.TrimRight(text, "\n")})
+	}
+	return len(p), nil
+}
+
+// failures are what went wrong with several machines; the first one decides the code.
+type failures []error
+
+func (f failures) Error() string         { return errors.Join(f...).Error() }
+func (f failures) Unwrap() []error       { return f }
+func (f failures) FaultKind() fault.Kind { return fault.KindOf(f[0]) }
+
+// each does something for each machine. One that fails does not keep the others from
+// their turn; an interruption does.
+func each(ctx context.Context, names []string, do func(name string) error) error {
+	var failed failures
+	for _, name := range names {
+		if err := do(name); err != nil {
+			failed = append(failed, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return failed
+}

@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/libvirt"
+	"vmctl/pkg/progress"
+	"vmctl/pkg/state"
+	"vmctl/pkg/ui"
+)
+
+// Deps is what commands need of the outside. Nothing in it does anything before it is
+// called, so a command pays only for what it uses. Tests put fakes in.
+type Deps struct {
+	// Version is vmctl's own.
+	Version string
+	Streams *ui.Streams
+	// Terminal is standard output itself, for the console, which must see whether it
+	// is a terminal.
+	Terminal io.Writer
+	// Getwd gives the current directory.
+	Getwd func() (string, error)
+	// Root says that the user is root.
+	Root bool
+	// OpenHost connects to libvirt.
+	OpenHost func(ctx context.Context, uri string) (*engine.Host, io.Closer, error)
+	// Images builds flakes.
+	Images func(dirs state.Dirs, sink progress.Sink, log *slog.Logger) Images
+}
+
+// System are the dependencies of the real program.
+func System(version string) *Deps {
+	return &Deps{
+		Version:  version,
+		Streams:  ui.System(),
+		Terminal: os.Stdout,
+		Getwd:    os.Getwd,
+		Root:     os.Geteuid() == 0,
+		OpenHost: func(ctx context.Context, uri string) (*engine.Host, io.Closer, error) { return libvirt.Open(ctx, uri) },
+		Images:   systemImages,
+	}
+}
+
+func (d *Deps) getenv(name string) string { return d.Streams.Getenv(name) }

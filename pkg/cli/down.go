@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"vmctl/pkg/engine"
+)
+
+func downCommand() *command {
+	return &command{
+		name: "down", group: lifecycle, takes: someMachines, run: runDown,
+		summary: "Stop machines and remove what up made for them",
+		about: []string{
+			"Asks the guest to power off and waits for it, then removes the domain, its root disk and what libvirt keeps " +
+				"beside it. A guest that has not obeyed when the time is up is switched off. What is in the root disk is lost.",
+			"A machine that is not there is no error: there is nothing left to do.",
+		},
+		options:  append([]option{allOption("remove all machines of the project")}, haltOptions()...),
+		examples: []example{{"vmctl down example", "shut it down and remove it"}, {"vmctl down --force example", "without asking the guest"}},
+		json: `{
+  "machines": [
+    {
+      "name": "example",
+      "host": "qemu:///session",
+      "existed": true,
+      "halted": "shut down",
+      "volumes": ["example.0e7a….root.qcow2"]
+    }
+  ]
+}`,
+	}
+}
+
+// haltOptions say how long a guest may take to power off.
+func haltOptions() []option {
+	return []option{
+		{name: "timeout", kind: isDuration, value: "TIME", preset: stopTimeout.String(), help: "how long the guest may take to power off before it is switched off"},
+		{name: "force", help: "switch the guest off at once, as pulling the plug does"},
+	}
+}
+
+func parseHalt(in *urfave.Context) engine.DownOptions {
+	return engine.DownOptions{Timeout: in.Duration("timeout"), Force: in.Bool("force")}
+}
+
+// downResult is what down tells of one machine.
+type downResult struct {
+	Name    string   `json:"name"`
+	Host    string   `json:"host"`
+	Existed bool     `json:"existed"`
+	Halted  string   `json:"halted"`
+	Volumes []string `json:"volumes"`
+}
+
+func runDown(ctx context.Context, c *call, in *urfave.Context) error {
+	o := parseHalt(in)
+	names, err := c.declaredNames(in)
+	if err != nil {
+		return err
+	}
+	var done []downResult
+	err = each(ctx, names, func(name string) error {
+		result, err := c.down(ctx, name, o)
+		if err == nil {
+			done = append(done, *result)
+		}
+		return err
+	})
+	return results(c, done, err)
+}
+
+func (c *call) down(ctx context.Context, name string, o engine.DownOptions) (*downResult, error) {
+	began := time.Now()
+	t, e, err := c.open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	removal, err := e.Down(ctx, name, o)
+	if err != nil {
+		return nil, err
+	}
+	// Nothing uses its images any more, wherever they came from.
+	if err := c.dropRoots(e.Host.URI, name); err != nil {
+		c.note(name, err)
+	}
+	result := &downResult{Name: name, Host: e.Host.URI, Existed: removal.Existed, Halted: removal.Halted, Volumes: removal.Volumes}
+	if result.Volumes == nil {
+		result.Volumes = []string{}
+	}
+	if removal.Existed {
+		c.sayDone("%s is down: %s", name, halted(removal.Halted, began))
+		return result, nil
+	}
+	text := fmt.Sprintf("%s is not on %s: nothing to remove", name, e.Host.URI)
+	if t.machine == nil {
+		text += nearest(name, c.names(ctx, t.project, e), " (did you mean %s?)", "")
+	}
+	c.sayDone("%s", text)
+	return result, nil
+}

@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/spec"
+	"vmctl/pkg/ui"
+)
+
+func listCommand() *command {
+	return &command{
+		name: "list", group: look, run: runList,
+		summary: "List machines",
+		about: []string{
+			"Lists the machines of the project, on the hosts that they name, and the machines that vmctl made on the host in use. " +
+				"Outside of a project it lists those alone.",
+		},
+		options: []option{{name: "all", short: "a", help: "also list domains that vmctl did not make"}},
+		examples: []example{
+			{"vmctl list", ""},
+			{"vmctl list -c qemu:///system -a", "everything on the system's libvirt"},
+			{"vmctl list -o json | jq -r '.machines[] | select(.state == \"running\").name'", ""},
+		},
+		json: `{
+  "machines": [
+    {
+      "name": "example",
+      "host": "qemu:///session",
+      "state": "running",
+      "declared": true,
+      "managed": true,
+      "autostart": false,
+      "cpus": 2,
+      "memory": 1610612736,
+      "image": "images/example",
+      "ports": [
+        { "address": "127.0.0.1", "host": 2222, "guest": 22, "protocol": "tcp" }
+      ],
+      "addresses": []
+    }
+  ]
+}`,
+	}
+}
+
+// notCreated is the state of a machine that is declared and not on the host.
+const notCreated = "not created"
+
+// listed is one machine of a list. Memory is in bytes.
+type listed struct {
+	Name      string   `json:"name"`
+	Host      string   `json:"host"`
+	State     string   `json:"state"`
+	Declared  bool     `json:"declared"`
+	Managed   bool     `json:"managed"`
+	Autostart bool     `json:"autostart"`
+	CPUs      int      `json:"cpus"`
+	Memory    uint64   `json:"memory"`
+	Image     string   `json:"image"`
+	Ports     []port   `json:"ports"`
+	Addresses []string `json:"addresses"`
+}
+
+func runList(ctx context.Context, c *call, in *urfave.Context) error {
+	machines, invalid, err := c.machinesByHost()
+	if err != nil {
+		return err
+	}
+	rows := []listed{}
+	uris := []string{c.uri("")}
+	for uri := range machines {
+		uris = append(uris, uri)
+	}
+	slices.Sort(uris)
+	failed := each(ctx, slices.Compact(uris), func(uri string) error {
+		found, err := c.listHost(ctx, uri, machines[uri], in.Bool("all"))
+		rows = append(rows, found...)
+		return err
+	})
+	slices.SortStableFunc(rows, func(a, b listed) int { return strings.Compare(a.Name, b.Name) })
+	c.progress.Close()
+	failed = spec.Join(failed, invalid)
+	if c.json() {
+		return results(c, rows, failed)
+	}
+	if err := c.listTable(rows); err != nil {
+		return err
+	}
+	if len(rows) == 0 && failed == nil {
+		c.say("there are no machines here; vmctl list -a shows domains that vmctl did not make")
+	}
+	return failed
+}
+
+// machinesByHost are the project's machines under the URI that they run on. The second
+// result is what is wrong in definitions: it does not keep the others from being listed.
+func (c *call) machinesByHost() (map[string][]spec.Machine, error, error) {
+	machines := map[string][]spec.Machine{}
+	p, err := c.projectOrNone()
+	if err != nil || p == nil {
+		return machines, nil, err
+	}
+	all, invalid := p.LoadAll()
+	for _, m := range all {
+		uri := c.uri(m.Host)
+		machines[uri] = append(machines[uri], *m)
+	}
+	return machines, invalid, nil
+}
+
+// listHost lists one host's machines. Of a host that does not answer, those that are
+// declared are known all the same.
+func (c *call) listHost(ctx context.Context, uri string, declared []spec.Machine, all bool) ([]listed, error) {
+	var rows []listed
+	e, err := c.engine(ctx, uri, nil)
+	if err == nil {
+		var found []engine.Row
+		if found, err = e.List(ctx, declared, all); err == nil {
+			for _, r := range found {
+				rows = append(rows, listRow(r, uri))
+			}
+			return rows, nil
+		}
+	}
+	for _, m := range declared {
+		row := listRow(engine.Row{Name: m.Name, Declared: true, Image: m.Image.String(), Memory: m.Memory, CPUs: m.CPUs, Ports: m.Ports}, uri)
+		row.State = "unknown"
+		rows = append(rows, row)
+	}
+	return rows, err
+}
+
+func listRow(r engine.Row, uri string) listed {
+	row := listed{
+		Name: r.Name, Host: uri, State: notCreated, Declared: r.Declared, CPUs: r.CPUs, Memory: uint64(r.Memory),
+		Image: r.Image, Ports: portsOf(r.Ports), Addresses: r.Addresses,
+	}
+	if row.Addresses == nil {
+		row.Addresses = []string{}
+	}
+	if d := r.Domain; d != nil {
+		row.State, row.Managed, row.Autostart = string(d.State), d.Managed, d.Autostart
+	}
+	return row
+}
+
+// listTable prints the table; hosts are named when there are several.
+func (c *call) listTable(rows []listed) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	several := slices.ContainsFunc(rows, func(r listed) bool { return r.Host != rows[0].Host })
+	columns := []ui.Column{
+		{Title: "NAME", Keep: true}, {Title: "STATE", State: true}, {Title: "CPUS", Right: true},
+		{Title: "MEMORY", Right: true}, {Title: "ADDRESS"}, {Title: "IMAGE"},
+	}
+	if several {
+		columns = append(columns, ui.Column{Title: "HOST"})
+	}
+	table := ui.NewTable(columns...)
+	for _, r := range rows {
+		cpus, memory := "", ""
+		if r.CPUs > 0 {
+			cpus = strconv.Itoa(r.CPUs)
+		}
+		if r.Memory > 0 {
+			memory = spec.Size(r.Memory).String()
+		}
+		table.Row(r.Name, r.State, cpus, memory, whereabouts(r.Addresses, r.Ports), r.Image, r.Host)
+	}
+	return table.Write(c.streams)
+}
+
+// whereabouts are a machine's addresses and forwards in one cell.
+func whereabouts(addresses []string, ports []port) string {
+	words := slices.Clone(addresses)
+	for _, p := range ports {
+		words = append(words, p.short())
+	}
+	return join(words, ", ")
+}

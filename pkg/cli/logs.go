@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"vmctl/pkg/console"
+	"vmctl/pkg/engine"
+)
+
+func logsCommand() *command {
+	return &command{
+		name: "logs", group: look, takes: oneMachine, run: runLogs,
+		summary: "Show what a machine printed on its serial console",
+		about: []string{
+			"Prints what the serial console has printed, since the machine was booted last, without the control sequences in it. " +
+				"It needs no running guest.",
+		},
+		options: []option{
+			{name: "follow", short: "f", help: "go on with what the guest prints, until it stops or Ctrl-C"},
+			{name: "lines", short: "n", kind: isCount, value: "N", help: "only the last N lines"},
+		},
+		examples: []example{{"vmctl logs -n 50 example", ""}, {"vmctl logs -f example", ""}},
+	}
+}
+
+func runLogs(ctx context.Context, c *call, in *urfave.Context) error {
+	name := c.line.args[0]
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	_, e, d, err := c.observe(ctx, name)
+	if err != nil {
+		return err
+	}
+	o := console.FollowOptions{Read: readLog(e.Host, name), Out: c.streams.Out}
+	if in.IsSet("lines") {
+		total := &lineCounter{}
+		if err := console.Follow(ctx, console.FollowOptions{Read: o.Read, Out: total}); err != nil {
+			return err
+		}
+		o.Out = &lineSkipper{out: o.Out, skip: total.lines() - in.Int("lines")}
+	}
+	if in.Bool("follow") && d.State.Active() {
+		if o.Stopped, err = stopped(ctx, e.Host, name); err != nil {
+			return err
+		}
+	}
+	c.progress.Close()
+	return console.Follow(ctx, o)
+}
+
+// stopped gives a channel that is closed when the machine stops or its host is lost.
+func stopped(ctx context.Context, host *engine.Host, name string) (<-chan struct{}, error) {
+	events, err := host.Events.Watch(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		// It may have stopped before the watch began.
+		if d, err := host.Domains.Domain(ctx, name); err != nil || !d.State.Active() {
+			return
+		}
+		for event := range events {
+			switch event.Kind {
+			case engine.EventStopped, engine.EventCrashed, engine.EventUndefined, engine.EventDisconnected:
+				return
+			}
+		}
+	}()
+	return ended, nil
+}
+
+// lineCounter counts the lines written to it.
+type lineCounter struct {
+	breaks int
+	open   bool
+}
+
+func (l *lineCounter) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		l.breaks += bytes.Count(p, []byte{'\n'})
+		l.open = p[len(p)-1] != '\n'
+	}
+	return len(p), nil
+}
+
+// lines counts a last line without a line break too.
+func (l *lineCounter) lines() int {
+	if l.open {
+		return l.breaks + 1
+	}
+	return l.breaks
+}
+
+// lineSkipper drops the first lines.
+type lineSkipper struct {
+	out  io.Writer
+	skip int
+}
+
+func (l *lineSkipper) Write(p []byte) (int, error) {
+	rest := p
+	for ; l.skip > 0; l.skip-- {
+		i := bytes.IndexByte(rest, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		rest = rest[i+1:]
+	}
+	if len(rest) == 0 {
+		return len(p), nil
+	}
+	if _, err := l.out.Write(rest); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

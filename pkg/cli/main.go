@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"io"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"vmctl/pkg/ui"
+)
+
+// Main carries out one command line (without the program's name) and gives the exit
+// code. When ctx ends, the command stops cleanly and takes back what it began.
+func Main(ctx context.Context, args []string, deps *Deps) int {
+	line, err := read(commands(), args, deps.getenv)
+	c := newCall(deps, line)
+	if err == nil {
+		err = c.carryOut(ctx)
+	}
+	c.progress.Close()
+	err = interruption(ctx, err)
+	if err == nil || silent(err) {
+		if broken := deps.Streams.Finish(); broken != nil {
+			err = broken
+		}
+	}
+	code := codeOf(err)
+	switch {
+	case err == nil || silent(err):
+	case c.json():
+		ui.ErrorJSON(deps.Streams, err, code)
+	default:
+		ui.Error(deps.Streams, err)
+	}
+	return code
+}
+
+// carryOut shows help or runs the verb.
+func (c *call) carryOut(ctx context.Context) (err error) {
+	switch {
+	case c.line.version:
+		return showVersion(c)
+	case c.line.help && c.line.verb != nil:
+		return c.print(helpOf(c.line.verb))
+	case c.line.help || c.line.verb == nil:
+		return c.print(help(commands()))
+	}
+	if err := checkArguments(c); err != nil {
+		return err
+	}
+	defer c.close()
+	return app(c).RunContext(ctx, c.line.argv())
+}
+
+// app hands the verb's line to urfave/cli, which never gets to print or exit: flags it
+// could stumble over were refused before.
+func app(c *call) *urfave.App {
+	verb := c.line.verb
+	return &urfave.App{
+		Name: "vmctl", Writer: io.Discard, ErrWriter: io.Discard,
+		HideHelp: true, HideVersion: true, DisableSliceFlagSeparator: true,
+		Flags:          flags(globals()),
+		ExitErrHandler: func(*urfave.Context, error) {},
+		Commands: []*urfave.Command{{
+			Name: verb.name, HideHelp: true, Flags: flags(verb.options),
+			Action: func(in *urfave.Context) error { return verb.run(in.Context, c, in) },
+		}},
+	}
+}
+
+func flags(options []option) []urfave.Flag {
+	var all []urfave.Flag
+	for _, o := range options {
+		all = append(all, o.flag())
+	}
+	return all
+}

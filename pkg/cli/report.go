@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/spec"
+	"vmctl/pkg/ui"
+)
+
+// port is a forward in JSON.
+type port struct {
+	Address  string `json:"address"`
+	Host     uint16 `json:"host"`
+	Guest    uint16 `json:"guest"`
+	Protocol string `json:"protocol"`
+}
+
+func portsOf(ports []spec.Port) []port {
+	all := make([]port, len(ports))
+	for i, p := range ports {
+		all[i] = port{p.Address.String(), p.Host, p.Guest, p.Protocol}
+	}
+	return all
+}
+
+// String is the forward for people: "127.0.0.1:8080 → 80".
+func (p port) String() string {
+	s := fmt.Sprintf("%s → %d", p.listen(), p.Guest)
+	if p.Protocol != "tcp" {
+		s += "/" + p.Protocol
+	}
+	return s
+}
+
+func (p port) listen() string {
+	if a, err := netip.ParseAddr(p.Address); err == nil {
+		return netip.AddrPortFrom(a, p.Host).String()
+	}
+	return fmt.Sprintf("%s:%d", p.Address, p.Host)
+}
+
+// reach is how to get to a running machine.
+type reach struct {
+	// Console is the command that shows the serial console.
+	Console string `json:"console"`
+	// SSH is the command that logs in over the network, when there is a way.
+	SSH       string   `json:"ssh,omitempty"`
+	Ports     []port   `json:"ports"`
+	Addresses []string `json:"addresses"`
+
+	// remote names the host whose addresses the forwards are on; empty for this one.
+	remote string
+}
+
+// reachOf is how to get to a machine that may have addresses too.
+func (c *call) reachOf(name string, ports []spec.Port) reach {
+	r := reach{Console: "vmctl console " + name, Ports: portsOf(ports), Addresses: []string{}}
+	if uri := c.global("connect"); uri != "" {
+		r.Console = fmt.Sprintf("vmctl -c %s console %s", uri, name)
+	}
+	return r
+}
+
+// reach finds out how to get to a machine. That it has no address yet is no error.
+func (c *call) reach(ctx context.Context, host *engine.Host, name, network string, ports []spec.Port) reach {
+	r := c.reachOf(name, ports)
+	if !host.Local {
+		r.remote = host.URI
+	}
+	if network != spec.NetworkNone && network != spec.NetworkUser {
+		if addresses, err := host.Networks.Addresses(ctx, name); err == nil && len(addresses) > 0 {
+			r.Addresses = addresses
+			r.SSH = "ssh " + addresses[0]
+		}
+	}
+	for _, p := range r.Ports {
+		if p.Guest == 22 && p.Protocol == "tcp" && host.Local {
+			r.SSH = fmt.Sprintf("ssh -p %d %s", p.Host, dial(p.Address))
+			break
+		}
+	}
+	return r
+}
+
+// dial is the address to connect to for one that is listened on.
+func dial(listen string) string {
+	if a, err := netip.ParseAddr(listen); err == nil && a.IsUnspecified() {
+		if a.Is6() {
+			return "::1"
+		}
+		return "127.0.0.1"
+	}
+	return listen
+}
+
+// lines are the ways to the machine, for people.
+func (r reach) lines() []string {
+	lines := []string{"console: " + r.Console}
+	if r.SSH != "" {
+		lines = append(lines, "ssh:     "+r.SSH)
+	}
+	for _, a := range r.Addresses {
+		lines = append(lines, "address: "+a)
+	}
+	for _, p := range r.Ports {
+		if p.Guest == 22 && r.SSH != "" && r.remote == "" {
+			continue
+		}
+		line := "port:    " + p.String()
+		if r.remote != "" {
+			line += " on " + r.remote
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// upResult is what up tells of one machine.
+type upResult struct {
+	Name string `json:"name"`
+	Host string `json:"host"`
+	// Changed says that there was something to do, Started that the guest was booted.
+	Changed bool `json:"changed"`
+	Started bool `json:"started"`
+	// Ready says how the guest showed that it is ready; empty when nobody waited.
+	Ready      string      `json:"ready"`
+	Operations []engine.Op `json:"operations"`
+	Pending    []string    `json:"pending"`
+	Notes      []string    `json:"notes"`
+	reach
+}
+
+const upJSON = `{
+  "machines": [
+    {
+      "name": "example",
+      "host": "qemu:///session",
+      "changed": true,
+      "started": true,
+      "ready": "it asks for a login",
+      "operations": [
+        {
+          "action": "start domain",
+          "resource": "example",
+          "cause": "shut off",
+          "destructive": false,
+          "when": "now"
+        }
+      ],
+      "pending": [],
+      "notes": [],
+      "console": "vmctl console example",
+      "ssh": "ssh -p 2222 127.0.0.1",
+      "ports": [
+        { "address": "127.0.0.1", "host": 2222, "guest": 22, "protocol": "tcp" }
+      ],
+      "addresses": []
+    }
+  ]
+}`
+
+// sayUp tells a person how up ended.
+func (c *call) sayUp(r *upResult, took time.Duration) {
+	c.progress.Pause()
+	defer c.progress.Resume()
+	var b strings.Builder
+	switch {
+	case !r.Changed:
+		fmt.Fprintf(&b, "%s is up to date", r.Name)
+	case r.Ready != "":
+		fmt.Fprintf(&b, "%s is ready after %s: %s", r.Name, ui.Duration(took), r.Ready)
+	case r.Started:
+		fmt.Fprintf(&b, "%s is started", r.Name)
+	default:
+		fmt.Fprintf(&b, "%s is changed", r.Name)
+	}
+	if r.Changed {
+		for _, line := range r.lines() {
+			b.WriteString("\n  " + line)
+		}
+	}
+	for _, waits := range r.Pending {
+		b.WriteString("\n  waits for the next boot: " + waits)
+	}
+	if len(r.Pending) > 0 {
+		fmt.Fprintf(&b, "\n  vmctl up --restart %s restarts it now", r.Name)
+	}
+	c.say(b.String())
+}
+
+// machines is the JSON document of verbs that work on several machines.
+type machines[T any] struct {
+	Machines []T `json:"machines"`
+}
+
+// results writes what is known of the machines as JSON, when asked to, also after an
+// error; the error goes on.
+func results[T any](c *call, done []T, err error) error {
+	if !c.json() {
+		return err
+	}
+	c.progress.Close()
+	if done == nil {
+		done = []T{}
+	}
+	if broken := ui.JSON(c.streams, machines[T]{done}); err == nil {
+		err = broken
+	}
+	return err
+}
+
+// short is the forward for a table: "2222→22", with the address when it is not this host's own.
+func (p port) short() string {
+	s := fmt.Sprintf("%d→%d", p.Host, p.Guest)
+	if p.Protocol != "tcp" {
+		s += "/" + p.Protocol
+	}
+	if a, err := netip.ParseAddr(p.Address); err == nil && !a.IsLoopback() {
+		s = a.String() + ":" + s
+	}
+	return s
+}

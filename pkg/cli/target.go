@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"context"
+	"slices"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/project"
+	"vmctl/pkg/spec"
+)
+
+// target is one machine that a command was given by name.
+type target struct {
+	name string
+	// project is nil outside of one.
+	project *project.Project
+	// machine is nil when the project does not declare it.
+	machine *spec.Machine
+	uri     string
+}
+
+// declared finds a machine that has to have a definition.
+func (c *call) declared(name string) (*target, error) {
+	p, err := c.project()
+	if err != nil {
+		return nil, err
+	}
+	m, err := p.Load(name)
+	if err != nil {
+		return nil, err
+	}
+	return &target{name: name, project: p, machine: m, uri: c.uri(m.Host)}, nil
+}
+
+// target finds a machine that may exist on the host alone. A definition with errors
+// in it is one only when the host is not named: then nobody knows which to ask.
+func (c *call) target(name string) (*target, error) {
+	p, err := c.projectOrNone()
+	if err != nil {
+		return nil, err
+	}
+	t := &target{name: name, project: p}
+	if p != nil {
+		m, err := p.Load(name)
+		switch {
+		case err == nil:
+			t.machine = m
+		case fault.Is(err, fault.NotFound):
+		case c.global("connect") == "":
+			return nil, err
+		}
+	}
+	host := ""
+	if t.machine != nil {
+		host = t.machine.Host
+	}
+	t.uri = c.uri(host)
+	return t, nil
+}
+
+// open connects to the machine's host, to change things there.
+func (c *call) open(ctx context.Context, name string) (*target, *engine.Engine, error) {
+	t, err := c.target(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := c.engine(ctx, t.uri, t.project)
+	return t, e, err
+}
+
+// observe connects to the machine's host and reads its domain. Looking is allowed
+// whichever project a machine belongs to.
+func (c *call) observe(ctx context.Context, name string) (*target, *engine.Engine, *engine.Domain, error) {
+	t, err := c.target(name)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	e, err := c.engine(ctx, t.uri, nil)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	d, err := e.Managed(ctx, name)
+	return t, e, d, c.known(ctx, t, e, err)
+}
+
+// known adds the nearest name to an error that says that a machine is not there.
+func (c *call) known(ctx context.Context, t *target, e *engine.Engine, err error) error {
+	if !fault.Is(err, fault.NotFound) || t.machine != nil {
+		return err
+	}
+	unknown := fault.New(fault.NotFound, "there is no machine %s on %s", t.name, e.Host.URI)
+	return unknown.WithHint("%s", nearest(t.name, c.names(ctx, t.project, e), "did you mean %s?", "vmctl list shows the machines"))
+}
+
+// names are the project's machines and the host's managed domains, as far as they can
+// be told: they only help with suggestions.
+func (c *call) names(ctx context.Context, p *project.Project, e *engine.Engine) []string {
+	var names []string
+	if p != nil {
+		names, _ = p.Names()
+	}
+	if e == nil {
+		return names
+	}
+	domains, _ := e.Host.Domains.ListDomains(ctx)
+	for _, d := range domains {
+		if d.Managed && !slices.Contains(names, d.Name) {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}
+
+// allOption is the flag of verbs that take several machines.
+func allOption(what string) option {
+	return option{name: "all", short: "a", help: what}
+}
+
+// declaredNames are the machines named, or with --all all of the project.
+func (c *call) declaredNames(in *urfave.Context) ([]string, error) {
+	if !in.Bool("all") {
+		return unique(c.line.args), nil
+	}
+	p, err := c.project()
+	if err != nil {
+		return nil, err
+	}
+	names, err := p.Names()
+	if err == nil && len(names) == 0 {
+		err = fault.New(fault.NotFound, "the project %s has no machines", p.Dir).
+			WithHint("write one: %s/domain/NAME.yaml", p.Dir)
+	}
+	return names, err
+}
+
+func unique(names []string) []string {
+	var once []string
+	for _, name := range names {
+		if !slices.Contains(once, name) {
+			once = append(once, name)
+		}
+	}
+	return once
+}
+
+// checkArguments refuses too few and too many arguments, and what can be no name.
+func checkArguments(c *call) error {
+	verb, args := c.line.verb, c.line.args
+	all := slices.Contains(c.line.local, "--all=true")
+	_, hasAll := verb.option("all")
+	hasAll = hasAll && verb.takes == someMachines
+	switch most := verb.most(); {
+	case all && hasAll && len(args) > 0:
+		return usagef("--all stands for the names of all machines: leave out %s", join(args, " ")).
+			WithHint("vmctl %s --all", verb.name)
+	case most >= 0 && len(args) > most:
+		return usagef("vmctl %s does not take %q", verb.name, args[most]).WithHint("usage: %s", verb.usage())
+	case len(args) > 0:
+	case verb.takes == oneMachine, verb.takes == someMachines && !all:
+		return usagef("vmctl %s needs the name of a machine", verb.name).WithHint("%s", c.whichMachine(hasAll))
+	case verb.takes == oneWord:
+		return usagef("vmctl %s needs one of %s", verb.name, join(verb.words, ", ")).WithHint("usage: %s", verb.usage())
+	}
+	switch verb.takes {
+	case maybeWord, anyWords:
+		return nil
+	case oneWord:
+		if len(args) > 0 && !slices.Contains(verb.words, args[0]) {
+			return usagef("vmctl %s does not know %q", verb.name, args[0]).
+				WithHint("%s", nearest(args[0], verb.words, "did you mean %s?", "it knows "+join(verb.words, ", ")))
+		}
+		return nil
+	}
+	for _, name := range args {
+		if err := spec.CheckName(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whichMachine is the hint for a missing name.
+func (c *call) whichMachine(all bool) string {
+	usage := "usage: " + c.line.verb.usage()
+	p, err := c.projectOrNone()
+	if err != nil || p == nil {
+		return usage
+	}
+	names, err := p.Names()
+	if err != nil || len(names) == 0 {
+		return usage
+	}
+	hint := "this project has " + join(names, ", ")
+	if all && len(names) > 1 {
+		hint += "; --all takes all of them"
+	}
+	return hint
+}

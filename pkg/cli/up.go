@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/guest"
+	"vmctl/pkg/progress"
+	"vmctl/pkg/spec"
+)
+
+// stopTimeout is how long a guest may take to power off where no flag says so.
+const stopTimeout = 60 * time.Second
+
+func upCommand() *command {
+	return &command{
+		name: "up", group: lifecycle, takes: someMachines, run: runUp,
+		summary: "Build, define and start machines",
+		about: []string{
+			"Takes each machine from its definition, domain/NAME.yaml, to a running guest: builds the image with nix, " +
+				"makes the root disk, defines and starts the libvirt domain, waits until the guest is ready and says how to reach it.",
+			"What is there already is kept, and a machine that is as declared is left alone. What would lose data is refused " +
+				"unless --replace allows it. A failure or Ctrl-C takes back what this run made.",
+		},
+		options: append([]option{
+			allOption("bring up all machines of the project"),
+			{name: "console", help: "attach to the serial console before the guest's first instruction"},
+			{name: "no-wait", help: "do not wait until the guest is ready"},
+			{name: "timeout", kind: isDuration, value: "TIME", preset: "5m", help: "how long the guest may take to become ready; 0 is no limit"},
+			{name: "dry-run", help: "only say what would be done, as vmctl plan does"},
+		}, planOptions()...),
+		examples: []example{
+			{"vmctl up example", "start the machine of domain/example.yaml"},
+			{"vmctl up --console example", "and watch it boot; Ctrl-] leaves"},
+			{"vmctl up --replace example", "make the root disk anew, losing what is in it"},
+			{"vmctl up -c qemu:///system --all", "all machines, on the system's libvirt"},
+		},
+		json: upJSON,
+	}
+}
+
+// planOptions are the flags that up and plan share.
+func planOptions() []option {
+	return []option{
+		{name: "replace", help: "allow the root disk to be made anew: what is in it is lost"},
+		{name: "restart", help: "stop and start the guest when changes wait for its next boot"},
+		{name: "adopt", help: "take over a machine that another project directory made"},
+		{
+			name: "accel", kind: isText, value: "HOW", env: envAccel,
+			choices: []string{string(spec.AccelAuto), string(spec.AccelKVM), string(spec.AccelTCG)},
+			help:    "how the guest's CPU is run, whatever the definition says: auto, kvm or tcg (software emulation)",
+		},
+		{name: "refresh", help: "fetch the inputs of the flake again, and build without the cache"},
+	}
+}
+
+type upOptions struct {
+	engine.Options
+	waiting
+	refresh bool
+	accel   spec.Accel
+}
+
+func parseUp(in *urfave.Context) upOptions {
+	return upOptions{
+		Options: engine.Options{
+			Replace: in.Bool("replace"), Restart: in.Bool("restart"), Adopt: in.Bool("adopt"),
+			StopTimeout: stopTimeout,
+		},
+		waiting: parseWaiting(in),
+		refresh: in.Bool("refresh"), accel: spec.Accel(in.String("accel")),
+	}
+}
+
+func runUp(ctx context.Context, c *call, in *urfave.Context) error {
+	if in.Bool("dry-run") {
+		return runPlan(ctx, c, in)
+	}
+	o := parseUp(in)
+	names, err := c.declaredNames(in)
+	if err != nil {
+		return err
+	}
+	if err := c.oneConsole(o.waiting, names); err != nil {
+		return err
+	}
+	done := []*upResult{}
+	err = each(ctx, names, func(name string) error {
+		result, err := c.up(ctx, name, o)
+		if result != nil {
+			done = append(done, result)
+		}
+		return err
+	})
+	return results(c, done, err)
+}
+
+// oneConsole refuses a console that is several machines' or shares its output.
+func (c *call) oneConsole(w waiting, names []string) error {
+	verb := c.line.verb.name
+	switch {
+	case w.console && len(names) != 1:
+		return usagef("--console shows one machine, and %d are named", len(names)).
+			WithHint("vmctl %s %s, then vmctl console NAME", verb, join(names, " "))
+	case w.console && c.json():
+		return usagef("--console and -o json cannot both have the standard output").
+			WithHint("vmctl %s -o json %[2]s, then vmctl console %[2]s", verb, names[0])
+	}
+	return nil
+}
+
+// wanted finds out what is declared: the definition, and its image built or opened.
+func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *engine.Engine, *foundImage, error) {
+	t, err := c.declared(name)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if o.accel != "" {
+		t.machine.Accel = o.accel
+	}
+	e, err := c.engine(ctx, t.uri, t.project)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	// Nobody should wait for a build only to hear that the name is taken.
+	if _, err := e.Managed(ctx, name); err != nil && !fault.Is(err, fault.NotFound) && !(o.Adopt && fault.Is(err, fault.Refused)) {
+		return nil, nil, nil, err
+	}
+	found, err := c.findImage(ctx, t, e.Host.URI, e.Host.Session, o.refresh)
+	return t, e, found, err
+}
+
+// up brings one machine up. The result is set once the machine is as declared, also
+// when the guest did not become ready in time.
+func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, error) {
+	began := time.Now()
+	t, e, found, err := c.wanted(ctx, name, o)
+	if err != nil {
+		return nil, err
+	}
+	defer found.done()
+	attached := &attachment{host: e.Host, name: name}
+	defer attached.close()
+	if o.console {
+		o.BeforeBoot = attached.beforeBoot
+	}
+	outcome, err := e.Up(ctx, engine.Wanted{Machine: *t.machine, Image: found.image}, o.Options)
+	if err != nil {
+		// Whatever the domain uses now, its image's root is one of those that are there.
+		return nil, err
+	}
+	if err := found.keep(); err != nil {
+		c.note(name, err)
+	}
+	result := &upResult{
+		Name: name, Host: e.Host.URI, Changed: !outcome.Plan.Empty(), Started: outcome.Started,
+		Operations: outcome.Plan.Ops, Pending: outcome.Plan.Pending, Notes: outcome.Plan.Notes,
+	}
+	result.reach = c.reachOf(name, t.machine.Ports)
+	stopped, err := c.follow(ctx, attached, outcome.Started, o.waiting, &result.Ready)
+	if err != nil || stopped {
+		return result, err
+	}
+	result.reach = c.reach(ctx, e.Host, name, t.machine.ResolveNetwork(e.Host.Session), t.machine.Ports)
+	c.sayUp(result, time.Since(began))
+	return result, nil
+}
+
+// waiting says what happens between a start and the report.
+type waiting struct {
+	console, none bool
+	timeout       time.Duration
+}
+
+// follow shows the console or waits until the guest is ready. It reports whether the
+// machine stopped under the console.
+func (c *call) follow(ctx context.Context, a *attachment, started bool, w waiting, ready *string) (stopped bool, err error) {
+	switch {
+	case w.console:
+		log := readLog(a.host, a.name)
+		if a.open != nil {
+			log = nil // the stream has it all
+		}
+		return c.attach(ctx, a, log)
+	case w.none || !started:
+		return false, nil
+	}
+	*ready, err = guest.Wait(ctx, a.host, a.name, guest.Options{Timeout: w.timeout, Log: engine.LogVolume(a.name), Sink: c.progress})
+	return false, err
+}
+
+// note tells of something that does not change the outcome.
+func (c *call) note(name string, err error) {
+	c.progress.Emit(progress.Event{ID: name + "/note", Status: progress.Note, Text: err.Error()})
+}
