@@ -102,16 +102,16 @@ func volumeContent(s *suite) {
 	_, err := volumes.ReadVolume(ctx, "none", 0)
 	s.is(fault.NotFound, err, "reading the content of a volume that is not there")
 
-	ended, cancel := context.WithCancel(ctx)
-	err = volumes.Upload(ended, "v.raw", endless{}, 1<<40, func(int64) { cancel() })
-	s.is(fault.Interrupted, err, "an upload whose context ends")
-	cancel()
-
 	s.ok(volumes.ResizeVolume(ctx, "v.raw", 2*spec.Size(size)))
 	v, err := volumes.Volume(ctx, "v.raw")
 	s.ok(err)
 	require.Equal(s, 2*spec.Size(size), v.Capacity)
 	s.is(fault.Refused, volumes.ResizeVolume(ctx, "v.raw", spec.MiB/2), "shrinking a volume")
+
+	ended, cancel := context.WithCancel(ctx)
+	err = volumes.Upload(ended, "v.raw", endless{}, 1<<40, func(int64) { cancel() })
+	s.is(fault.Interrupted, err, "an upload whose context ends")
+	cancel()
 }
 
 // endless is a source of zeros.
