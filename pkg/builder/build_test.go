@@ -187,6 +187,12 @@ func TestBuildErrorsHavePositions(t *testing.T) {
 			want:  "images/test could not be built: it uses images/test/extra.nix, which git does not track, and nix sees only what git tracks",
 			hint:  "git add -N images/test/extra.nix",
 		},
+		"untracked flake.nix": {
+			git:   true,
+			files: map[string]string{"other.nix": ""},
+			want:  "images/test could not be built: it uses images/test/flake.nix, which git does not track, and nix sees only what git tracks",
+			hint:  "git add -N images/test/flake.nix",
+		},
 		"absent": {
 			files: map[string]string{"flake.nix": "{ outputs = { self }: { nixosConfigurations = import ./missing.nix; }; }\n"},
 			want:  "images/test could not be built: it uses images/test/missing.nix, which does not exist",
@@ -200,6 +206,9 @@ func TestBuildErrorsHavePositions(t *testing.T) {
 				l.git("init")
 			}
 			l.write(flakeDir+"/extra.nix", "{}")
+			if test.files["flake.nix"] == "" {
+				l.write(flakeDir+"/flake.nix", goodFlake())
+			}
 			_, err := l.build(l.ref())
 			require.ErrorContains(t, err, test.want)
 			var failed *Error
@@ -242,4 +251,65 @@ func TestBuildVersion(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, v.Text, "nix")
 	assert.Positive(t, v.Major)
+}
+
+// nix remembers that the evaluation of a commit failed, but not why.
+func TestBuildFailureOfACommitTwice(t *testing.T) {
+	l := newLab(t, map[string]string{"flake.nix": goodFlake()})
+	l.write(flakeDir+"/flake.nix", flakeOf(map[string]string{"test": `{ type = "derivation"; drvPath = builtins.throw "no luck"; name = "x"; outputName = "out"; outPath = "/x"; }`}))
+	l.git("init")
+	l.git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "one")
+	for range 3 {
+		_, err := l.build(l.ref())
+		require.EqualError(t, err, "images/test could not be built: no luck")
+	}
+}
+
+func TestBuildForAnotherSystem(t *testing.T) {
+	l := newLab(t, map[string]string{"flake.nix": flakeOf(map[string]string{
+		"test": strings.Replace(drv("image", goodScript), "x86_64-linux", "riscv64-linux", 1),
+		"kvm":  drv("image", goodScript, `requiredSystemFeatures = [ "no-such-feature" ];`),
+	})})
+	_, err := l.build(l.ref())
+	require.EqualError(t, err, "images/test could not be built: it is for riscv64-linux, and this machine is x86_64-linux")
+	assert.Contains(t, fault.HintOf(err), "remote builder for riscv64-linux")
+	ref := l.ref()
+	ref.Attr = "kvm"
+	_, err = l.build(ref)
+	require.EqualError(t, err, "images/test could not be built: building it needs a x86_64-linux machine with the features no-such-feature")
+}
+
+func TestTwoBuildsAtOnce(t *testing.T) {
+	l := newLab(t, map[string]string{"flake.nix": goodFlake()})
+	roots := filepath.Join(t.TempDir(), "roots")
+	type answer struct {
+		res Result
+		err error
+	}
+	answers := make(chan answer)
+	for range 4 {
+		go func() {
+			res, err := l.Build(t.Context(), l.ref(), roots, true)
+			answers <- answer{res, err}
+		}()
+	}
+	for range 4 {
+		a := <-answers
+		require.NoError(t, a.err)
+		assert.FileExists(t, a.res.Path)
+		assert.NotEmpty(t, rootsOf(roots, a.res.OutPath))
+	}
+}
+
+func BenchmarkNothingToDo(b *testing.B) {
+	l := newLab(b, map[string]string{"flake.nix": goodFlake()})
+	l.git("init")
+	_, err := l.build(l.ref())
+	require.NoError(b, err)
+	for b.Loop() {
+		res, err := l.build(l.ref())
+		if err != nil || !res.Cached {
+			b.Fatal(err)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package builder
 import (
 	"encoding/json"
 	"errors"
+	"regexp"
 	"strings"
 
 	"vmctl/pkg/ansi"
@@ -84,5 +85,11 @@ func (e event) message() string {
 	if i := strings.LastIndex(text, "error: "); i >= 0 && strings.TrimSpace(text[:i]) != "" {
 		text = text[i:]
 	}
+	// Below it stand the place and the source, which the event's own fields give better.
+	if i := places.FindStringIndex(text); i != nil {
+		text = text[:i[0]]
+	}
 	return strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "error:"))
 }
+
+var places = regexp.MustCompile(`\n\s*at [^\n]*:\d+(?::\d+)?:?\s*(?:\n|$)`)

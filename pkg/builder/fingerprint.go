@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -172,18 +173,19 @@ func (s *scan) tree(dir string) {
 // scanRepository adds what git shows to nix: all tracked files of the repository as
 // they lie in the work tree, and the commit, which a flake can read as self.rev.
 func (b *Builder) scanRepository(ctx context.Context, s *scan, root, flake string) {
-	git := func(args ...string) []byte {
+	git := func(args ...string) (string, error) {
 		res, err := proc.Run(ctx, proc.Cmd{Path: "git", Args: append([]string{"-C", root}, args...), Env: b.environ()})
-		if err != nil {
-			s.sure = false
-		}
-		return res.Stdout
+		return string(res.Stdout), err
 	}
-	index := string(git("ls-files", "--stage", "-z"))
-	// Without a commit there is only the name HEAD; a symbolic ref would do as well.
-	head, err := proc.Run(ctx, proc.Cmd{Path: "git", Args: []string{"-C", root, "rev-parse", "--verify", "--quiet", "HEAD"}, Env: b.environ()})
-	s.note(index, string(head.Stdout), fmt.Sprint(err == nil))
-	if !s.sure || ctx.Err() != nil {
+	var head string
+	var noHead error
+	var asked sync.WaitGroup
+	// A repository without a commit has no HEAD.
+	asked.Go(func() { head, noHead = git("rev-parse", "--verify", "--quiet", "HEAD") })
+	index, err := git("ls-files", "--stage", "-z")
+	asked.Wait()
+	s.note(index, head, fmt.Sprint(noHead == nil))
+	if err != nil || ctx.Err() != nil {
 		s.sure = false
 		return
 	}

@@ -51,7 +51,7 @@ func (r *recorder) of(status progress.Status) (events []progress.Event) {
 // often it is called.
 type lab struct {
 	*Builder
-	t        *testing.T
+	t        testing.TB
 	project  string
 	flake    string
 	calls    string
@@ -84,12 +84,12 @@ func flakeOf(configurations map[string]string) string {
 
 func goodFlake() string { return flakeOf(map[string]string{"build-qcow2": drv("image", goodScript)}) }
 
-func newLab(t *testing.T, files map[string]string) *lab {
+func newLab(t testing.TB, files map[string]string) *lab {
 	t.Helper()
 	testenv.Tool(t, "nix", "git")
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	real, err := exec.LookPath("nix")
+	program, err := exec.LookPath("nix")
 	require.NoError(t, err)
 	l := &lab{
 		t: t, project: filepath.Join(base, "project"), flake: filepath.Join(base, "project", flakeDir),
@@ -98,7 +98,7 @@ func newLab(t *testing.T, files map[string]string) *lab {
 	bin := filepath.Join(base, "bin")
 	require.NoError(t, os.MkdirAll(bin, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(bin, "nix"),
-		fmt.Appendf(nil, "#!/bin/sh\necho \"$*\" >> %s\nexec %s \"$@\"\n", l.calls, real), 0o755))
+		fmt.Appendf(nil, "#!/bin/sh\necho \"$*\" >> %s\nexec %s \"$@\"\n", l.calls, program), 0o755))
 	l.env = append(testenv.NixIn(t, filepath.Join(base, "nix")),
 		"HOME="+filepath.Join(base, "home"), "XDG_CACHE_HOME=", "XDG_CONFIG_HOME=",
 		"PATH="+bin+":"+os.Getenv("PATH"))

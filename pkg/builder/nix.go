@@ -93,9 +93,9 @@ func (b *Builder) tracked(ctx context.Context, root, file string) bool {
 func (b *Builder) processError(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fault.New(fault.Timeout, "nix took too long and was stopped: %w", err)
+		return &fault.Error{Kind: fault.Timeout, Msg: "nix took too long and was stopped", Cause: err}
 	case errors.Is(err, context.Canceled), ctx.Err() != nil:
-		return fault.New(fault.Interrupted, "interrupted while nix was running: %w", err)
+		return &fault.Error{Kind: fault.Interrupted, Msg: "interrupted while nix was at work", Cause: err}
 	case errors.Is(err, proc.ErrNotFound):
 		return fault.New(fault.Build, "nix is needed to build an image: %w", err).
 			WithHint("install nix (https://nixos.org/download, or `sudo apt install nix-bin` on Debian and Ubuntu), " +

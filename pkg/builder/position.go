@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -73,15 +74,36 @@ func locate(ref Ref, p problem) *Position {
 			return pos
 		}
 	}
-	return own(ref, p.full)
+	if pos := own(ref, p.text); pos != nil {
+		return pos
+	}
+	// A trace begins with what was asked for and ends at the error.
+	return ownLast(ref, p.full)
 }
 
 // sourceSuffix is the :line:column that newer versions put into file as well.
 var sourceSuffix = regexp.MustCompile(`(:\d+){1,2}$`)
 
+// own is the first place in a text that lies in the flake's own tree.
 func own(ref Ref, text string) *Position {
+	return firstOwn(ref, sourceFile.FindAllStringSubmatch(text, maxPlaces))
+}
+
+func ownLast(ref Ref, text string) *Position {
+	places := sourceFile.FindAllStringSubmatch(text, maxPlaces)
+	slices.Reverse(places)
+	return firstOwn(ref, places)
+}
+
+// maxPlaces bounds how many places of one error are looked at.
+const maxPlaces = 200
+
+func firstOwn(ref Ref, places [][]string) *Position {
+	if !ref.local() {
+		return nil
+	}
 	root := treeRoot(ref.Flake)
-	for _, m := range sourceFile.FindAllStringSubmatch(text, 50) {
+	for _, m := range places {
 		rel := filepath.Clean(m[2])
 		if !filepath.IsLocal(rel) {
 			continue

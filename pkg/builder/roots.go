@@ -47,7 +47,8 @@ func settleRoot(rootDir, link, outPath string) error {
 		return err
 	}
 	for _, other := range rootsOf(rootDir, outPath) {
-		if other != link {
+		// Only older ones: of two builds at once neither may remove the other's.
+		if other < link {
 			removeRoot(other)
 		}
 	}
