@@ -256,8 +256,8 @@ type Networks interface {
 // Consoles opens serial consoles.
 type Consoles interface {
 	// OpenConsole attaches to the first serial console. It is refused (fault.Refused)
-	// when somebody else is attached, unless force throws them out. Read returns
-	// io.EOF when the domain stops.
+	// when somebody else is attached, unless force throws them out; their Read is then refused,
+	// too. Read returns io.EOF when the domain stops.
 	OpenConsole(ctx context.Context, domain string, force bool) (io.ReadWriteCloser, error)
 }
 

@@ -71,7 +71,7 @@ func (p *planner) define(all []change, fresh bool) error {
 	switch {
 	case fresh:
 		cause = "not defined"
-		undo = undefining(name)
+		undo = removing(name)
 	case cause == "":
 		cause = "its disk was made anew"
 	}
@@ -96,6 +96,21 @@ func waits(all []change) bool {
 
 func undefining(name string) step {
 	return func(ctx context.Context, e *Engine) error { return e.Host.Domains.UndefineDomain(ctx, name) }
+}
+
+// removing takes a domain back that this run defined. A start whose answer was lost may
+// have booted it: undefining alone would leave it running on a disk that goes next.
+func removing(name string) step {
+	return func(ctx context.Context, e *Engine) error {
+		d, err := e.Host.Domains.Domain(ctx, name)
+		if err == nil && d.State.Active() {
+			err = e.destroy(ctx, name)
+		}
+		if err != nil {
+			return err
+		}
+		return e.Host.Domains.UndefineDomain(ctx, name)
+	}
 }
 
 // definition decides what the host can do of what is asked.

@@ -95,7 +95,7 @@ func (h *Host) OpenConsole(ctx context.Context, name string, force bool) (io.Rea
 				return nil, fault.New(fault.Refused, "cannot attach to the console of domain %s: somebody else is attached to it", name).
 					WithHint("vmctl console --force takes it over")
 			}
-			h.closeConsole(name, nil)
+			h.closeConsole(name, fault.New(fault.Refused, "somebody else took over the console of domain %s", name))
 		}
 		c := newConsole()
 		c.echo = func(text string) { h.echo(name, text) }

@@ -82,7 +82,7 @@ func consoles(s *suite) {
 	s.is(fault.Refused, err, "attaching twice")
 	second := s.attach(true)
 	_, err = io.Copy(io.Discard, first)
-	s.ok(err) // thrown out
+	s.is(fault.Refused, err, "being thrown out")
 	s.ok(first.Close())
 	s.echo(second, "second")
 
