@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	golibvirt "libvirt.org/go/libvirt"
 
@@ -110,6 +111,8 @@ type conn struct {
 	users  int
 	closed bool
 
+	events events
+
 	watchLost sync.Once
 	lostOnce  sync.Once
 	lost      chan struct{}
@@ -134,9 +137,28 @@ func (c *conn) Close() error {
 	idle := c.users == 0
 	c.mu.Unlock()
 	if idle {
-		_, _ = c.l.Close()
+		c.disconnect()
 	}
 	return nil
+}
+
+// disconnect lets libvirt go: its callbacks hold the connection, too. A host that
+// hangs is waited for only shortly; the rest then happens in the background.
+func (c *conn) disconnect() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.events.deregister(c.l)
+		// Refused where none was registered.
+		_ = c.l.UnregisterCloseCallback()
+		_, _ = c.l.Close()
+	}()
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
 }
 
 // hold keeps the connection open until release is called, once.
@@ -156,7 +178,7 @@ func (c *conn) release() {
 	last := c.closed && c.users == 0
 	c.mu.Unlock()
 	if last {
-		_, _ = c.l.Close()
+		c.disconnect()
 	}
 }
 

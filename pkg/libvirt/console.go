@@ -3,14 +3,20 @@ package libvirt
 import (
 	"context"
 	"io"
+	"time"
 
 	golibvirt "libvirt.org/go/libvirt"
+
+	"vmctl/pkg/fault"
 )
+
+// askTime bounds asking why a console ended.
+const askTime = 5 * time.Second
 
 // OpenConsole attaches to the first serial console.
 func (c *conn) OpenConsole(ctx context.Context, domain string, force bool) (io.ReadWriteCloser, error) {
 	doing := "attach to the console of domain " + quoteName(domain)
-	why := func(err error) error { return c.explain(doing, err) }
+	why := func(err error) error { return c.consoleEnd(domain, err) }
 	st, err := openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
 		var flags golibvirt.DomainConsoleFlags
 		if force {
@@ -22,4 +28,25 @@ func (c *conn) OpenConsole(ctx context.Context, domain string, force bool) (io.R
 		return nil, err
 	}
 	return st, nil
+}
+
+// consoleEnd says why a console broke off. libvirt says the same when the guest went
+// off and when another viewer was let in by force: whether the guest still runs tells.
+func (c *conn) consoleEnd(domain string, err error) error {
+	if !streamBroke(err) {
+		return c.explain("read the console of domain "+quoteName(domain), err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	d, askErr := c.Domain(ctx, domain)
+	switch {
+	case fault.Is(askErr, fault.NotFound):
+		return io.EOF
+	case askErr != nil:
+		return askErr
+	case !d.State.Active():
+		return io.EOF
+	}
+	return because(fault.Refused, "somebody else took over the console of domain "+quoteName(domain), err).
+		WithHint("vmctl console --force %s takes it back", domain)
 }

@@ -77,6 +77,9 @@ func isAny(err error, numbers []golibvirt.ErrorNumber) bool {
 
 // lost says that the host can no longer be spoken to.
 func lost(err error) bool {
+	if streamBroke(err) {
+		return false
+	}
 	if errors.Is(err, golibvirt.ERR_RPC) || errors.Is(err, golibvirt.ERR_NO_CONNECT) || errors.Is(err, golibvirt.ERR_INVALID_CONN) {
 		return true
 	}
@@ -91,6 +94,10 @@ func lost(err error) bool {
 	}
 	return false
 }
+
+// streamBroke says that the host ended a stream; its code is that of a lost
+// connection, which it is not.
+func streamBroke(err error) bool { return strings.Contains(text(err), "stream had I/O failure") }
 
 // text is libvirt's own message, without its numbers.
 func text(err error) string {

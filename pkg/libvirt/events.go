@@ -17,36 +17,100 @@ func (c *conn) Watch(ctx context.Context, domain string) (<-chan engine.Event, e
 	if err != nil {
 		return nil, err
 	}
-	w := &watch{domain: domain, some: make(chan struct{}, 1)}
-	var ids []int
-	registered := make(chan struct{})
-	_, err = call(ctx, c, changeGrace, "watch what happens on "+c.uri, func(*golibvirt.Connect) (nothing, error) {
-		defer close(registered)
-		id, err := l.DomainEventLifecycleRegister(nil, w.lifecycle)
-		if err != nil {
-			return nothing{}, err
-		}
-		ids = append(ids, id)
-		// Drivers without agents refuse; then there is none to hear of.
-		if id, err := l.DomainEventAgentLifecycleRegister(nil, w.agent); err == nil {
-			ids = append(ids, id)
-		}
-		return nothing{}, nil
+	_, err = call(ctx, c, changeGrace, "watch what happens on "+c.uri, func(l *golibvirt.Connect) (nothing, error) {
+		return nothing{}, c.events.register(l)
 	})
-	stop := func() {
-		<-registered
-		for _, id := range ids {
-			_ = l.DomainEventDeregister(id)
-		}
-		release()
-	}
 	if err != nil {
-		go stop()
+		release()
 		return nil, err
 	}
+	w := &watch{domain: domain, some: make(chan struct{}, 1)}
+	c.events.add(w)
 	out := make(chan engine.Event)
-	go w.deliver(ctx, out, c.broken(l), stop)
+	go w.deliver(ctx, out, c.broken(l), func() {
+		c.events.remove(w)
+		release()
+	})
 	return out, nil
+}
+
+// events hands what libvirt tells to all watches of a connection. libvirt takes one
+// registration of a kind per connection ("event callback already tracked").
+type events struct {
+	registering sync.Mutex
+	ids         []int
+
+	mu      sync.Mutex
+	watches map[*watch]bool
+}
+
+// register asks the host for events, once.
+func (e *events) register(l *golibvirt.Connect) error {
+	e.registering.Lock()
+	defer e.registering.Unlock()
+	if len(e.ids) > 0 {
+		return nil
+	}
+	id, err := l.DomainEventLifecycleRegister(nil, e.lifecycle)
+	if err != nil {
+		return err
+	}
+	e.ids = append(e.ids, id)
+	// Drivers without agents refuse; then there is none to hear of.
+	if id, err := l.DomainEventAgentLifecycleRegister(nil, e.agent); err == nil {
+		e.ids = append(e.ids, id)
+	}
+	return nil
+}
+
+// deregister lets go of the connection, which the registrations hold.
+func (e *events) deregister(l *golibvirt.Connect) {
+	e.registering.Lock()
+	defer e.registering.Unlock()
+	for _, id := range e.ids {
+		_ = l.DomainEventDeregister(id)
+	}
+	e.ids = nil
+}
+
+func (e *events) add(w *watch) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.watches == nil {
+		e.watches = map[*watch]bool{}
+	}
+	e.watches[w] = true
+}
+
+func (e *events) remove(w *watch) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.watches, w)
+}
+
+// tell runs in libvirt's event loop and never blocks.
+func (e *events) tell(d *golibvirt.Domain, kind engine.EventKind) {
+	name, err := d.GetName()
+	if err != nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for w := range e.watches {
+		w.push(engine.Event{Kind: kind, Domain: name})
+	}
+}
+
+func (e *events) lifecycle(_ *golibvirt.Connect, d *golibvirt.Domain, event *golibvirt.DomainEventLifecycle) {
+	e.tell(d, lifecycleKind(event))
+}
+
+func (e *events) agent(_ *golibvirt.Connect, d *golibvirt.Domain, event *golibvirt.DomainEventAgentLifecycle) {
+	kind := engine.EventOther
+	if event.State == golibvirt.CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED {
+		kind = engine.EventAgent
+	}
+	e.tell(d, kind)
 }
 
 // watch is a queue between libvirt's event loop, which must never block, and a
@@ -59,22 +123,17 @@ type watch struct {
 	queue []engine.Event
 }
 
-func (w *watch) push(d *golibvirt.Domain, kind engine.EventKind) {
-	name, err := d.GetName()
-	if err != nil || w.domain != "" && name != w.domain {
+func (w *watch) push(event engine.Event) {
+	if w.domain != "" && event.Domain != w.domain {
 		return
 	}
 	w.mu.Lock()
-	w.queue = append(w.queue, engine.Event{Kind: kind, Domain: name})
+	w.queue = append(w.queue, event)
 	w.mu.Unlock()
 	select {
 	case w.some <- struct{}{}:
 	default:
 	}
-}
-
-func (w *watch) lifecycle(_ *golibvirt.Connect, d *golibvirt.Domain, e *golibvirt.DomainEventLifecycle) {
-	w.push(d, lifecycleKind(e))
 }
 
 func lifecycleKind(e *golibvirt.DomainEventLifecycle) engine.EventKind {
@@ -95,19 +154,10 @@ func lifecycleKind(e *golibvirt.DomainEventLifecycle) engine.EventKind {
 	return engine.EventOther
 }
 
-func (w *watch) agent(_ *golibvirt.Connect, d *golibvirt.Domain, e *golibvirt.DomainEventAgentLifecycle) {
-	if e.State == golibvirt.CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED {
-		w.push(d, engine.EventAgent)
-		return
-	}
-	w.push(d, engine.EventOther)
-}
-
 // deliver hands events on until ctx ends or the connection is lost, of which it tells.
 func (w *watch) deliver(ctx context.Context, out chan<- engine.Event, lost <-chan struct{}, stop func()) {
-	// Taking the watch back asks the host, which may hang; the channel does not wait for it.
-	defer func() { go stop() }()
 	defer close(out)
+	defer stop()
 	for {
 		w.mu.Lock()
 		batch := w.queue

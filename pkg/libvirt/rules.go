@@ -72,7 +72,7 @@ var rules = []rule{
 		fault.Refused, "its UUID belongs to domain $1 already", "",
 	},
 	{
-		regexp.MustCompile(`storage vol(?:ume)? (?:name )?'?[^']*'? (?:already exists|exists already)|storage volume name .* already in use|already in use`),
+		regexp.MustCompile(`storage vol(?:ume)? (?:name )?(?:'[^']*' )?(?:already exists|exists already|already in use)`),
 		fault.Refused, "one of the same name exists already", "",
 	},
 	{
@@ -82,6 +82,18 @@ var rules = []rule{
 	{
 		regexp.MustCompile(`(?i)domain is not running|domain '?[^' ]*'? is not (?:running|active)`),
 		fault.Refused, "it is not running", "",
+	},
+	{
+		regexp.MustCompile(`(?i)domain '?[^' ]*'? (?:is )?not paused`),
+		fault.Refused, "it is not paused", "",
+	},
+	{
+		regexp.MustCompile(`(?i)can't shrink capacity|shrink`),
+		fault.Refused, "it would become smaller, and what is at its end would be lost", "",
+	},
+	{
+		regexp.MustCompile(`cannot set memory higher than max memory`),
+		fault.Refused, "it was started with less memory and cannot have more without a restart", "vmctl up --restart",
 	},
 	{
 		regexp.MustCompile(`Active console session exists|another console session|console .* is already in use`),
@@ -105,7 +117,7 @@ var rules = []rule{
 		"install it on the host (Debian and Ubuntu: apt install ovmf), or write firmware: bios",
 	},
 	{
-		regexp.MustCompile(`failed to find appropriate hotpluggable vcpus|vcpu unplug|hot(?:un)?plug of vcpus`),
+		regexp.MustCompile(`requested vcpus is greater than max allowable|failed to find appropriate hotpluggable vcpus|vcpu unplug|hot(?:un)?plug of vcpus`),
 		fault.Refused, "the running guest cannot take this number of CPUs", "restart it: vmctl up --restart",
 	},
 }

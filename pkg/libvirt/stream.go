@@ -166,13 +166,8 @@ func (st *stream) Read(p []byte) (int, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for len(st.buffer) == 0 {
-		switch {
-		case st.closed:
-			return 0, os.ErrClosed
-		case errors.Is(st.end, io.EOF):
-			return 0, io.EOF
-		case st.end != nil:
-			return 0, st.why(st.end)
+		if end, over := st.over(io.EOF); over {
+			return 0, end
 		}
 		st.moved.Wait()
 	}
@@ -187,19 +182,34 @@ func (st *stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// over says whether the stream has ended, and by what. done stands for a proper end.
+// It lets go of the lock meanwhile, because the reason may have to be asked for.
+func (st *stream) over(done error) (error, bool) {
+	end := st.end
+	switch {
+	case st.closed:
+		return os.ErrClosed, true
+	case end == nil:
+		return nil, false
+	case !errors.Is(end, io.EOF):
+		st.mu.Unlock()
+		end = st.why(end)
+		st.mu.Lock()
+	}
+	if errors.Is(end, io.EOF) {
+		end = done
+	}
+	return end, true
+}
+
 // Write sends all of p, and blocks while the host does not take it.
 func (st *stream) Write(p []byte) (int, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	sent := 0
 	for sent < len(p) {
-		switch {
-		case st.closed:
-			return sent, os.ErrClosed
-		case errors.Is(st.end, io.EOF):
-			return sent, io.ErrClosedPipe
-		case st.end != nil:
-			return sent, st.why(st.end)
+		if end, over := st.over(io.ErrClosedPipe); over {
+			return sent, end
 		}
 		n, err := st.s.Send(p[sent:min(len(p), sent+maxSend)])
 		switch {

@@ -60,6 +60,9 @@ func readVolume(v *golibvirt.StorageVol) (*engine.Volume, error) {
 
 // gone recognises a volume whose file was removed behind libvirt's back.
 func gone(err error) error {
+	if err == nil {
+		return nil
+	}
 	if message := text(err); strings.Contains(message, "No such file or directory") {
 		return because(fault.NotFound, "the volume's file is gone: "+tidy(message), err)
 	}

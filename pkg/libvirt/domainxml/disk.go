@@ -1,13 +1,16 @@
 package domainxml
 
-import "libvirt.org/go/libvirtxml"
+import (
+	"path"
+
+	"libvirt.org/go/libvirtxml"
+)
 
 // RootDevice is the root disk's name in the guest.
 const RootDevice = "vda"
 
-// rootDisk writes the whole chain out, so that libvirt probes no format, follows no
-// reference in an image's header, and leaves the owner of the base alone: a file in
-// the nix store would otherwise be given to QEMU's user and stay so.
+// rootDisk writes the whole chain out, so that libvirt probes no format and follows
+// no reference in an image's header.
 func rootDisk(c Config, d *libvirtxml.Domain) error {
 	disk := libvirtxml.DomainDisk{
 		Device: "disk",
@@ -19,16 +22,23 @@ func rootDisk(c Config, d *libvirtxml.Domain) error {
 	disk.BackingStore = end
 	if c.BasePath != "" {
 		disk.BackingStore = &libvirtxml.DomainDiskBackingStore{
-			Format: &libvirtxml.DomainDiskFormat{Type: c.BaseFormat},
-			Source: &libvirtxml.DomainDiskSource{
-				File: &libvirtxml.DomainDiskSourceFile{
-					File:     c.BasePath,
-					SecLabel: []libvirtxml.DomainDeviceSecLabel{{Model: "dac", Relabel: "no"}},
-				},
-			},
+			Format:       &libvirtxml.DomainDiskFormat{Type: c.BaseFormat},
+			Source:       &libvirtxml.DomainDiskSource{File: base(c)},
 			BackingStore: end,
 		}
 	}
 	d.Devices.Disks = append(d.Devices.Disks, disk)
 	return nil
+}
+
+// base is the image's file. A system daemon gives files to QEMU's user before it
+// starts a guest, and does not take them back from below a root disk. That is right
+// for an image in the pool, beside the root disk: it was uploaded and is readable for
+// root alone. One elsewhere, as in the nix store, keeps its owner.
+func base(c Config) *libvirtxml.DomainDiskSourceFile {
+	file := &libvirtxml.DomainDiskSourceFile{File: c.BasePath}
+	if path.Dir(c.BasePath) != path.Dir(c.Root) {
+		file.SecLabel = []libvirtxml.DomainDeviceSecLabel{{Model: "dac", Relabel: "no"}}
+	}
+	return file
 }

@@ -1,0 +1,60 @@
+package libvirt_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/engine/enginetest"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/libvirt"
+	"vmctl/pkg/testenv"
+)
+
+// node is an empty host of libvirt's test driver. A file of its own makes it private
+// to the connection; test:///default would be shared by the whole process.
+const node = `<node><cpu><mhz>1000</mhz><model>vmctl</model><active>2</active><nodes>1</nodes></cpu><memory>8000000</memory></node>`
+
+func open(t *testing.T, uri string, options ...libvirt.Option) (*engine.Host, io.Closer) {
+	t.Helper()
+	h, c, err := libvirt.Open(t.Context(), uri, options...)
+	require.NoError(t, err, "hint: %s", fault.HintOf(err))
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return h, c
+}
+
+func openTest(t *testing.T) *engine.Host {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "node.xml")
+	require.NoError(t, os.WriteFile(file, []byte(node), 0o600))
+	h, _ := open(t, "test://"+file)
+	return h
+}
+
+func TestTestDriverKeepsTheContract(t *testing.T) {
+	enginetest.Run(t, openTest, enginetest.Features{})
+}
+
+func TestLibvirtKeepsTheContract(t *testing.T) {
+	uri := testenv.Host(t)
+	enginetest.Run(t, func(t *testing.T) *engine.Host {
+		clean(t, uri)
+		h, _ := open(t, uri)
+		return h
+	}, enginetest.Features{Content: true, Guests: true, Files: true})
+}
+
+// clean makes the private host empty again.
+func clean(t *testing.T, uri string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, libvirt.Empty(ctx, uri), fmt.Sprint("emptying ", uri))
+}
