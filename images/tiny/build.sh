@@ -98,22 +98,24 @@ for program in dropbear qemu-ga resize2fs; do
 done
 find rootfs -exec touch -hd @1 {} +
 
-mke2fs -q -t ext4 -L tiny -m 0 -O ^has_journal -I 256 \
+truncate -s 64M root.img
+mke2fs -q -F -t ext4 -L tiny -m 0 -O ^has_journal -I 256 \
 	-U 7a1b7c1e-0000-4000-8000-000000000001 -E hash_seed=7a1b7c1e-0000-4000-8000-000000000002,lazy_itable_init=0 \
-	-d rootfs root.img 64M
-# The files belong to whoever builds, which must not show in the guest.
+	-d rootfs root.img
+# Owners and times are those of the build, which must not show in the guest.
 {
-	find rootfs -mindepth 1 -printf '%P\n' | while read -r path; do
+	find rootfs -printf '/%P\n' | while read -r path; do
 		owner=0
-		case $path in home/tarn*) owner=1000 ;; esac
-		printf 'sif "/%s" uid %s\nsif "/%s" gid %s\n' "$path" "$owner" "$path" "$owner"
+		case $path in /home/tarn*) owner=1000 ;; esac
+		for field in "uid $owner" "gid $owner" "atime @1" "ctime @1" "crtime @1" \
+			"atime_extra 0" "ctime_extra 0" "crtime_extra 0"; do
+			echo "sif \"$path\" $field"
+		done
 	done
-	echo 'sif / uid 0'
-	echo 'sif / gid 0'
 	echo 'sif /bin/busybox mode 0104755' # for su; busybox drops the rights in all else
 	echo 'sif /home/tarn mode 040700'
 	echo 'sif /etc/shadow mode 0100600'
-} | debugfs -w -f - root.img >/dev/null
+} | debugfs -w -f - root.img >/dev/null 2>&1
 
 # --- The boot partition ------------------------------------------------------------------
 
