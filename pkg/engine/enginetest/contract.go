@@ -9,7 +9,6 @@ import (
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
-	"vmctl/pkg/spec"
 )
 
 // Features say what a host can do beyond keeping definitions.
@@ -92,55 +91,20 @@ func (s *suite) ok(err error) {
 	}
 }
 
-// makePool makes the pool as the engine does.
+// makePool makes the pool.
 func (s *suite) makePool() engine.Pool {
 	s.Helper()
-	ctx := s.Context()
-	s.ok(s.host.Pools.DefinePool(ctx))
-	s.ok(s.host.Pools.BuildPool(ctx))
-	s.ok(s.host.Pools.AutostartPool(ctx))
-	s.ok(s.host.Pools.StartPool(ctx))
-	pool, err := s.host.Pools.Pool(ctx)
+	pool, err := makePool(s.Context(), s.host)
 	s.ok(err)
 	return pool
 }
 
-const baseName = "base-contract.raw"
-
-// makeDisks makes the pool, the guest's image and a root disk on it, and gives a
-// definition that uses them.
+// makeDisks makes all that the contract's machine is defined from.
 func (s *suite) makeDisks() engine.Definition {
 	s.Helper()
-	ctx := s.Context()
-	pool := s.makePool()
-	s.ok(s.host.Volumes.CreateVolume(ctx, baseName, "raw", diskSize))
-	if s.features.Content {
-		disk := BootDisk()
-		s.ok(s.host.Volumes.Upload(ctx, baseName, reader(disk), int64(len(disk)), nil))
-	}
-	base := engine.Base{Path: pool.Target + "/" + baseName, Format: "raw", Size: diskSize}
-	s.ok(s.host.Volumes.CreateOverlay(ctx, engine.RootVolume(Machine), 4*spec.MiB, base))
-	d := declared(Machine, pool.Target)
-	d.Base = base
+	d, err := Prepare(s.Context(), s.host, s.features.Content)
+	s.ok(err)
 	return d
-}
-
-// declared is the contract's machine on a pool's directory.
-func declared(name, target string) engine.Definition {
-	m := spec.Machine{
-		Name: name, Memory: 64 * spec.MiB, CPUs: 1, Disk: 4 * spec.MiB,
-		Accel: spec.AccelTCG, Firmware: spec.FirmwareBIOS, Network: spec.NetworkNone,
-	}
-	return engine.Definition{
-		UUID: engine.UUID(name), Machine: m, Arch: "x86_64",
-		Root: target + "/" + engine.RootVolume(name), Log: target + "/" + engine.LogVolume(name),
-		Record: engine.Record{
-			Version: engine.RecordVersion, Rendering: engine.Rendering, Vmctl: "test",
-			Project: "/home/user/<project> & \"more\"", Image: "sha256-0123", Source: "images/contract",
-			Base: target + "/" + baseName, Root: engine.RootVolume(name), Log: engine.LogVolume(name),
-			Memory: m.Memory, CPUs: m.CPUs, Disk: m.Disk, Accel: m.Accel, Firmware: m.Firmware, Network: m.Network,
-		},
-	}
 }
 
 // start defines and starts the machine; it is destroyed and undefined when the test ends.
