@@ -151,7 +151,24 @@ func TestClassify(t *testing.T) {
 		},
 		"store permission": {
 			lines:    []string{msg("opening lock file '/nix/var/nix/db/big-lock': Permission denied")},
-			sentence: "/nix/var/nix/db/big-lock may not be written by this user", hint: "nix-daemon",
+			sentence: "this user may not write to /nix/var/nix/db/big-lock", hint: "nix-daemon",
+		},
+		"no store and no daemon": {
+			lines:    []string{"error: creating directory '/nix': Permission denied"},
+			sentence: "this user may not write to /nix", hint: "nix-daemon",
+		},
+		"another user's store": {
+			lines:    []string{"error: could not set permissions on '/nix/var/nix/profiles/per-user' to 755: Operation not permitted"},
+			sentence: "this user may not write to /nix/var/nix/profiles/per-user", hint: "nix-daemon",
+		},
+		"no shell in the sandbox": {
+			lines: []string{
+				`@nix {"action":"start","fields":["/nix/store/` + someHash + `-image.drv","",1,1],"id":42,"level":3,"text":"","type":105}`,
+				`@nix {"action":"result","fields":["\u0005\u0000Error\u0000executing '\u001b[35;1m/bin/sh\u001b[0m': \u001b[35;1mNo such file or directory\u001b[0m\u0000"],"id":42,"type":101}`,
+				msg("builder for '/nix/store/" + someHash + "-image.drv' failed with exit code 1"),
+			},
+			sentence: "its builder /bin/sh does not exist where nix builds", hint: "sandbox = false",
+			log: []string{"Errorexecuting '/bin/sh': No such file or directory"},
 		},
 		"daemon": {
 			lines:    []string{msg("cannot connect to socket at '/nix/var/nix/daemon-socket/socket': Connection refused")},

@@ -139,7 +139,7 @@ func TestTrackerProgress(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d/%d %d %s", e.Current, e.Total, e.Unit, e.Detail))
 	}
 	assert.Equal(t, []string{
-		"0/0 0 ",
+		"0/0 0 evaluating the flake",
 		"0/0 0 downloading https://cache.nixos.org/nar/x",
 		"0/1000 1 downloading https://cache.nixos.org/nar/x",
 		"400/1000 1 downloading https://cache.nixos.org/nar/x",

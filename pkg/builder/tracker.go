@@ -223,6 +223,9 @@ func (t *tracker) emitLog(line string) {
 // show tells how far nix is, when that has changed.
 func (t *tracker) show() {
 	e := progress.Event{ID: t.ref.task(), Text: "build " + t.ref.display(), Status: progress.Working, Detail: t.detail}
+	if e.Detail == "" {
+		e.Detail = "evaluating the flake"
+	}
 	if t.builds > 0 {
 		e.Current, e.Total = min(t.built, t.builds), t.builds
 	} else {
