@@ -4,20 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"hash"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
-
-	"vmctl/pkg/proc"
 )
 
 // The bounds of what a fingerprint looks at. Above them nix decides each time.
@@ -167,168 +161,5 @@ func (s *scan) tree(dir string) {
 	})
 	if err != nil {
 		s.sure = false
-	}
-}
-
-// scanRepository adds what git shows to nix: all tracked files of the repository as
-// they lie in the work tree, and the commit, which a flake can read as self.rev.
-func (b *Builder) scanRepository(ctx context.Context, s *scan, root, flake string) {
-	git := func(args ...string) (string, error) {
-		res, err := proc.Run(ctx, proc.Cmd{Path: "git", Args: append([]string{"-C", root}, args...), Env: b.environ()})
-		return string(res.Stdout), err
-	}
-	var head string
-	var noHead error
-	var asked sync.WaitGroup
-	// A repository without a commit has no HEAD.
-	asked.Go(func() { head, noHead = git("rev-parse", "--verify", "--quiet", "HEAD") })
-	index, err := git("ls-files", "--stage", "-z")
-	asked.Wait()
-	s.note(index, head, fmt.Sprint(noHead == nil))
-	if err != nil || ctx.Err() != nil {
-		s.sure = false
-		return
-	}
-	lock, tracked := filepath.Join(flake, "flake.lock"), false
-	for entry := range strings.SplitSeq(index, "\x00") {
-		mode, path, ok := strings.Cut(entry, "\t")
-		if !ok {
-			continue
-		}
-		// A submodule, or a conflict.
-		if strings.HasPrefix(mode, "160000") || !strings.HasSuffix(mode, " 0") {
-			s.sure = false
-			return
-		}
-		file := filepath.Join(root, path)
-		s.file(file)
-		tracked = tracked || file == lock
-		if filepath.Base(path) == ".gitattributes" {
-			s.attributes(file)
-		}
-		if !s.sure {
-			return
-		}
-	}
-	s.lock(flake, tracked)
-}
-
-// attributes gives up where git does not show files as they lie in the work tree.
-func (s *scan) attributes(file string) {
-	text, err := os.ReadFile(file)
-	if err != nil || regexp.MustCompile(`(?m)\b(filter|ident|export-subst|export-ignore|working-tree-encoding)\b`).Match(text) {
-		s.sure = false
-	}
-}
-
-// lock gives up where an input is not fixed by flake.lock.
-func (s *scan) lock(flake string, present bool) {
-	if !present {
-		text, err := os.ReadFile(filepath.Join(flake, "flake.nix"))
-		s.sure = s.sure && err == nil && !strings.Contains(string(text), "inputs")
-		return
-	}
-	text, err := os.ReadFile(filepath.Join(flake, "flake.lock"))
-	s.sure = s.sure && err == nil && locked(text)
-}
-
-// locked says that every input of a flake.lock is fixed by its content.
-func locked(text []byte) bool {
-	var lock struct {
-		Root  string `json:"root"`
-		Nodes map[string]struct {
-			Locked map[string]any `json:"locked"`
-		} `json:"nodes"`
-	}
-	if json.Unmarshal(text, &lock) != nil || lock.Nodes == nil {
-		return false
-	}
-	for name, node := range lock.Nodes {
-		if name == lock.Root {
-			continue
-		}
-		kind, _ := node.Locked["type"].(string)
-		hash, _ := node.Locked["narHash"].(string)
-		url, _ := node.Locked["url"].(string)
-		if hash == "" || kind == "" || kind == "path" || kind == "indirect" ||
-			url != "" && (!strings.Contains(url, "://") || strings.HasPrefix(url, "file:")) {
-			return false
-		}
-	}
-	return true
-}
-
-// scanNix adds nix itself and its settings.
-func (b *Builder) scanNix(s *scan) {
-	path, err := proc.LookPath(b.nix, b.env)
-	if err == nil {
-		path, err = filepath.EvalSymlinks(path)
-	}
-	if err != nil {
-		s.sure = false
-		return
-	}
-	s.file(path)
-	env := proc.Environ(b.environ())
-	slices.Sort(env)
-	values := map[string]string{}
-	for _, entry := range env {
-		key, value, _ := strings.Cut(entry, "=")
-		values[key] = value
-		switch {
-		case strings.HasPrefix(key, "NIX_"):
-			s.note(entry)
-		case key == "GIT_DIR" || key == "GIT_WORK_TREE" || key == "GIT_INDEX_FILE":
-			// Then git and nix may not mean the same repository.
-			s.sure = false
-		}
-	}
-	for _, conf := range confFiles(values) {
-		s.conf(conf, 0)
-	}
-}
-
-// confFiles are the places where nix looks for settings, in its own order
-// (https://nix.dev/manual/nix/stable/command-ref/conf-file).
-func confFiles(env map[string]string) []string {
-	system := env["NIX_CONF_DIR"]
-	if system == "" {
-		system = "/etc/nix"
-	}
-	files := []string{filepath.Join(system, "nix.conf")}
-	if user := env["NIX_USER_CONF_FILES"]; user != "" {
-		return append(files, filepath.SplitList(user)...)
-	}
-	home := env["XDG_CONFIG_HOME"]
-	if home == "" {
-		home = filepath.Join(env["HOME"], ".config")
-	}
-	dirs := env["XDG_CONFIG_DIRS"]
-	if dirs == "" {
-		dirs = "/etc/xdg"
-	}
-	for _, dir := range append([]string{home}, filepath.SplitList(dirs)...) {
-		files = append(files, filepath.Join(dir, "nix", "nix.conf"))
-	}
-	return files
-}
-
-var confInclude = regexp.MustCompile(`(?m)^\s*!?include\s+(\S+)`)
-
-// conf adds a settings file and what it includes, by content: it is small, and may be
-// a link.
-func (s *scan) conf(path string, depth int) {
-	text, err := os.ReadFile(path)
-	s.note(path, fmt.Sprint(err == nil), string(text))
-	if err != nil && !os.IsNotExist(err) || depth > 3 {
-		s.sure = false
-		return
-	}
-	for _, m := range confInclude.FindAllStringSubmatch(string(text), -1) {
-		file := m[1]
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(filepath.Dir(path), file)
-		}
-		s.conf(file, depth+1)
 	}
 }
