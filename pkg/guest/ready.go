@@ -122,8 +122,10 @@ func (w *watcher) read(ctx context.Context) error {
 		return err
 	}
 	if n > 0 {
-		w.event.Detail = strings.TrimSpace(w.console.last())
-		w.o.Sink.Emit(w.event)
+		if lines := w.console.lines(); len(lines) > 0 {
+			w.event.Detail = strings.TrimSpace(lines[len(lines)-1])
+			w.o.Sink.Emit(w.event)
+		}
 	}
 	return nil
 }

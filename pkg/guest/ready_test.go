@@ -112,7 +112,7 @@ func TestNotReady(t *testing.T) {
 
 func TestTheConsolesLatestLineIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := boot(t, enginetest.Guest{Prints: strings.Repeat("noise\r\n", 10000) + "Starting sshd\x1b[K"})
+		h := boot(t, enginetest.Guest{Prints: strings.Repeat("noise\r\n", 10000) + "Starting sshd\x1b[K\r\n"})
 		time.AfterFunc(time.Second, func() { h.Print("example", "\r\nexample login: ") })
 		var details []string
 		_, err := wait(t.Context(), h, time.Minute, progress.Func(func(e progress.Event) { details = append(details, e.Detail) }))
