@@ -17,7 +17,12 @@ const defaultName = "build-qcow2"
 // attrName is what a name in an attribute path may consist of. Everything with a
 // meaning to nix between quotes or in a flake's fragment (" \ $ # % ^ ?) is out, so
 // that a definition can name an attribute and do nothing else.
-var attrName = regexp.MustCompile(`^[A-Za-z0-9_.+@:'-]{1,200}$`)
+var attrName = regexp.MustCompile(`^[A-Za-z0-9_.+@:'-]+$`)
+
+// maxName bounds a name; no real one comes near.
+const maxName = 200
+
+func validName(name string) bool { return len(name) <= maxName && attrName.MatchString(name) }
 
 // attrPath is an attribute path, one name per element.
 type attrPath []string
@@ -42,7 +47,7 @@ func parseAttr(text string) (attrPath, error) {
 	}
 	path = append(path, name.String())
 	for _, name := range path {
-		if quoted || !attrName.MatchString(name) {
+		if quoted || !validName(name) {
 			return nil, fault.New(fault.Invalid, "%q is not the name of a flake's attribute", text).
 				WithHint("write names with letters, digits, - and _, joined by dots, such as packages.x86_64-linux.image")
 		}
@@ -99,7 +104,7 @@ func choose(names []string, ref Ref) (attrPath, error) {
 
 // checkedImage refuses names that only nix itself could pronounce.
 func checkedImage(name string, ref Ref) (attrPath, error) {
-	if !attrName.MatchString(name) {
+	if !validName(name) {
 		return nil, fault.New(fault.Invalid, "the configuration %q of %s has a name that vmctl cannot use", name, ref.display()).
 			WithHint("rename it with letters, digits, - and _")
 	}

@@ -231,6 +231,6 @@ func TestLockedURL(t *testing.T) {
 		"git+file:///x?rev=" + rev:                      false,
 		"nixpkgs/" + rev:                                false,
 	} {
-		assert.Equal(t, want, lockedURL.MatchString(url), url)
+		assert.Equal(t, want, lockedURL().MatchString(url), url)
 	}
 }

@@ -21,7 +21,7 @@ func untracked(m []string, e evidence) *verdict {
 	}
 	root := treeRoot(e.ref.Flake)
 	rel := named
-	if s := sourceFile.FindStringSubmatch(named); s != nil {
+	if s := sourceFile().FindStringSubmatch(named); s != nil {
 		rel = s[2]
 	} else if filepath.IsAbs(named) {
 		if r, err := filepath.Rel(root, named); err == nil {

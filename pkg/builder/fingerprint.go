@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -48,7 +49,9 @@ func (f fingerprint) overlap(other fingerprint) map[string]string {
 }
 
 // lockedURL is a remote flake whose content the URL itself fixes.
-var lockedURL = regexp.MustCompile(`^(?:(?:github|gitlab|sourcehut):[^?]+/[^?/]+/[0-9a-f]{40}(?:\?.*)?|git\+(?:https|ssh)://[^?]+\?(?:.*&)?rev=[0-9a-f]{40}(?:&.*)?)$`)
+var lockedURL = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:(?:github|gitlab|sourcehut):[^?]+/[^?/]+/[0-9a-f]{40}(?:\?.*)?|git\+(?:https|ssh)://[^?]+\?(?:.*&)?rev=[0-9a-f]{40}(?:&.*)?)$`)
+})
 
 // fingerprint looks at files, and starts git, but never nix.
 func (b *Builder) fingerprint(ctx context.Context, ref Ref) fingerprint {
@@ -61,7 +64,7 @@ func (b *Builder) fingerprint(ctx context.Context, ref Ref) fingerprint {
 	b.scanNix(s)
 	switch root := treeRoot(ref.Flake); {
 	case !ref.local():
-		s.sure = s.sure && lockedURL.MatchString(ref.Flake)
+		s.sure = s.sure && lockedURL().MatchString(ref.Flake)
 	case exists(filepath.Join(root, ".git")):
 		b.scanRepository(ctx, s, root, ref.Flake)
 	default:

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // maxSource bounds the files that are read to show a line of them.
@@ -60,8 +61,11 @@ func (p *Position) String() string {
 }
 
 // sourceFile matches a file of a flake's source in nix's words: a copy in the store, or
-// a «git+file:///…»/file of a nix that does not copy.
-var sourceFile = regexp.MustCompile(`(?:(/[^\s'"` + "`" + `«»:]*/[0-9a-z]{32}-source)|«[^»]{1,1000}»)/([^\s'"` + "`" + `«»:]+)(?::(\d{1,9})(?::(\d{1,9}))?)?`)
+// a «git+file:///…»/file of a nix that does not copy. Its bounds make it dear to compile,
+// which no start of the program should pay for.
+var sourceFile = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?:(/[^\s'"` + "`" + `«»:]*/[0-9a-z]{32}-source)|«[^»]{1,1000}»)/([^\s'"` + "`" + `«»:]+)(?::(\d{1,9})(?::(\d{1,9}))?)?`)
+})
 
 // locate finds the first place of an error that lies in the flake's own tree.
 func locate(ref Ref, p problem) *Position {
@@ -86,11 +90,11 @@ var sourceSuffix = regexp.MustCompile(`(:\d+){1,2}$`)
 
 // own is the first place in a text that lies in the flake's own tree.
 func own(ref Ref, text string) *Position {
-	return firstOwn(ref, sourceFile.FindAllStringSubmatch(text, maxPlaces))
+	return firstOwn(ref, sourceFile().FindAllStringSubmatch(text, maxPlaces))
 }
 
 func ownLast(ref Ref, text string) *Position {
-	places := sourceFile.FindAllStringSubmatch(text, maxPlaces)
+	places := sourceFile().FindAllStringSubmatch(text, maxPlaces)
 	slices.Reverse(places)
 	return firstOwn(ref, places)
 }
