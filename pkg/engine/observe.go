@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 
+	"golang.org/x/sync/errgroup"
+
 	"vmctl/pkg/fault"
 )
 
@@ -21,37 +23,19 @@ type snapshot struct {
 	capabilities *Capabilities
 }
 
-// observe reads the host. It asks only for what the plan can need: a machine that is
-// as declared costs a handful of calls.
+// observe reads the host. It asks only for what the plan can need, and at once for what
+// does not depend on each other: a machine that is as declared costs a few round trips.
 func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, error) {
-	var (
-		s    snapshot
-		err  error
-		name = w.Machine.Name
-	)
-	if s.domain, err = found(e.Host.Domains.Domain(ctx, name)); err != nil {
+	var s snapshot
+	parts, part := errgroup.WithContext(ctx)
+	parts.Go(func() (err error) {
+		s.domain, err = found(e.Host.Domains.Domain(part, w.Machine.Name))
+		return err
+	})
+	parts.Go(func() error { return e.observeStorage(part, w, &s) })
+	parts.Go(func() error { return e.observeNetwork(part, w, &s) })
+	if err := parts.Wait(); err != nil {
 		return nil, err
-	}
-	if s.pool, err = e.Host.Pools.Pool(ctx); err != nil {
-		return nil, err
-	}
-	if s.pool.State == PoolActive {
-		if err := e.observeVolumes(ctx, w, &s); err != nil {
-			return nil, err
-		}
-	}
-	if network := w.Machine.ResolveNetwork(e.Host.Session); onNetwork(network) {
-		found, err := e.Host.Networks.Network(ctx, network)
-		switch {
-		case err == nil:
-			s.network = &found
-		case !fault.Is(err, fault.NotFound):
-			return nil, err
-		default:
-			if s.networks, err = e.Host.Networks.ListNetworks(ctx); err != nil {
-				return nil, err
-			}
-		}
 	}
 	if o.Replace || e.mayDefine(w, &s) {
 		capabilities, err := e.Host.Inspector.Capabilities(ctx)
@@ -63,18 +47,33 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	return &s, nil
 }
 
-func (e *Engine) observeVolumes(ctx context.Context, w Wanted, s *snapshot) (err error) {
-	if s.root, err = found(e.Host.Volumes.Volume(ctx, RootVolume(w.Machine.Name))); err != nil {
+func (e *Engine) observeStorage(ctx context.Context, w Wanted, s *snapshot) (err error) {
+	if s.pool, err = e.Host.Pools.Pool(ctx); err != nil || s.pool.State != PoolActive {
 		return err
 	}
-	if e.inPlace(w.Image) {
-		return nil
+	if s.root, err = found(e.Host.Volumes.Volume(ctx, RootVolume(w.Machine.Name))); err != nil || e.inPlace(w.Image) {
+		return err
 	}
 	if s.base, err = found(e.Host.Volumes.Volume(ctx, BaseVolume(w.Image))); err != nil || s.base == nil {
 		return err
 	}
 	commit, err := found(e.Host.Volumes.Volume(ctx, CommitVolume(w.Image)))
 	s.committed = commit != nil
+	return err
+}
+
+func (e *Engine) observeNetwork(ctx context.Context, w Wanted, s *snapshot) error {
+	name := w.Machine.ResolveNetwork(e.Host.Session)
+	if !onNetwork(name) {
+		return nil
+	}
+	network, err := e.Host.Networks.Network(ctx, name)
+	switch {
+	case err == nil:
+		s.network = &network
+	case fault.Is(err, fault.NotFound):
+		s.networks, err = e.Host.Networks.ListNetworks(ctx)
+	}
 	return err
 }
 
