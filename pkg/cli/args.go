@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"strings"
 
 	"vmctl/pkg/fault"
@@ -27,6 +28,15 @@ func (l *line) argv() []string {
 	}
 	argv = append(append(argv, l.verb.name), l.local...)
 	return append(append(argv, "--"), l.args...)
+}
+
+// explain adds the verb's usage line to what is wrong with its line.
+func (l *line) explain(err error) error {
+	var wrong *fault.Error
+	if l.verb != nil && errors.As(err, &wrong) && wrong.Kind == fault.Usage && wrong.Details() == "" {
+		return wrong.WithDetails("usage: " + l.verb.usage())
+	}
+	return err
 }
 
 // reader takes a command line apart. Flags may stand anywhere, "--" ends them.
@@ -165,10 +175,10 @@ func (r *reader) unknown(dashes, name string) *fault.Error {
 	if o, _, ok := r.find(name); ok && o.short == name {
 		return usagef("there is no flag --%s", name).WithHint("did you mean -%s?", name)
 	}
-	whose := "vmctl"
+	whose, help := "vmctl", "vmctl --help"
 	if v := r.line.verb; v != nil {
 		known = append(append([]option{}, v.options...), known...)
-		whose += " " + v.name
+		whose, help = v.name, "vmctl "+v.name+" --help"
 	} else {
 		for _, v := range r.verbs {
 			if _, ok := v.option(name); ok {
@@ -182,7 +192,7 @@ func (r *reader) unknown(dashes, name string) *fault.Error {
 		words = append(words, o.name)
 	}
 	return usagef("%s has no flag %s%s", whose, dashes, name).
-		WithHint("%s", nearest(name, words, "did you mean --%s?", whose+" --help lists the flags"))
+		WithHint("%s", nearest(name, words, "did you mean --%s?", help+" lists the flags"))
 }
 
 // environment gives the flags that were not written their value from the environment.

@@ -33,6 +33,11 @@ func doctorCommand() *command {
 	}
 }
 
+// doctorResult is what doctor tells.
+type doctorResult struct {
+	Checks []check `json:"checks"`
+}
+
 // status is how a check ended.
 type status string
 
@@ -88,9 +93,7 @@ func runDoctor(ctx context.Context, c *call, _ *urfave.Context) error {
 		}
 	}
 	if c.json() {
-		if err := ui.JSON(c.streams, struct {
-			Checks []check `json:"checks"`
-		}{checks}); err != nil {
+		if err := ui.JSON(c.streams, doctorResult{checks}); err != nil {
 			return err
 		}
 	}

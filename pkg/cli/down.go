@@ -38,7 +38,7 @@ func downCommand() *command {
 // haltOptions say how long a guest may take to power off.
 func haltOptions() []option {
 	return []option{
-		{name: "timeout", kind: isDuration, value: "TIME", preset: stopTimeout.String(), help: "how long the guest may take to power off before it is switched off"},
+		{name: "timeout", kind: isDuration, value: "TIME", preset: "60s", help: "how long the guest may take to power off before it is switched off"},
 		{name: "force", help: "switch the guest off at once, as pulling the plug does"},
 	}
 }

@@ -51,7 +51,7 @@ func (c *call) findImage(ctx context.Context, t *target, hostURI string, session
 	roots := dirs.GCRoots(hostURI, t.name)
 	if t.machine.Image.Kind == spec.ImageFile {
 		f.image, err = image.Open(ctx, t.path(t.machine.Image.Ref), image.Options{
-			Source: t.machine.Image.String(), Cache: filepath.Join(dirs.Cache, "digests"), Progress: c.progress, Task: t.name + "/image",
+			Source: t.machine.Image.String(), Cache: dirs.Cache, Progress: c.progress, Task: t.name + "/image",
 		})
 		f.keep = func() error { return builder.KeepRoots(roots) }
 	} else if f.built, err = c.deps.Images(dirs, c.progress, c.log).Build(ctx, t.flake(), roots, refresh); err == nil {

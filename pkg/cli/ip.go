@@ -27,6 +27,12 @@ func ipCommand() *command {
 	}
 }
 
+// ipResult is what ip tells.
+type ipResult struct {
+	Name      string   `json:"name"`
+	Addresses []string `json:"addresses"`
+}
+
 func runIP(ctx context.Context, c *call, _ *urfave.Context) error {
 	name := c.line.args[0]
 	_, e, d, err := c.observe(ctx, name)
@@ -39,10 +45,7 @@ func runIP(ctx context.Context, c *call, _ *urfave.Context) error {
 	}
 	c.progress.Close()
 	if c.json() {
-		return ui.JSON(c.streams, struct {
-			Name      string   `json:"name"`
-			Addresses []string `json:"addresses"`
-		}{name, addresses})
+		return ui.JSON(c.streams, ipResult{name, addresses})
 	}
 	return c.print(join(addresses, "\n") + "\n")
 }

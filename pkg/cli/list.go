@@ -157,7 +157,7 @@ func (c *call) listTable(rows []listed) error {
 	}
 	several := slices.ContainsFunc(rows, func(r listed) bool { return r.Host != rows[0].Host })
 	columns := []ui.Column{
-		{Title: "NAME", Keep: true}, {Title: "STATE", State: true}, {Title: "CPUS", Right: true},
+		{Title: "NAME", Keep: true}, {Title: "STATE", State: true, Keep: true}, {Title: "CPUS", Right: true},
 		{Title: "MEMORY", Right: true}, {Title: "ADDRESS"}, {Title: "IMAGE"},
 	}
 	if several {

@@ -13,6 +13,9 @@ import (
 // code. When ctx ends, the command stops cleanly and takes back what it began.
 func Main(ctx context.Context, args []string, deps *Deps) int {
 	line, err := read(commands(), args, deps.getenv)
+	if err != nil {
+		err = line.explain(err)
+	}
 	c := newCall(deps, line)
 	if err == nil {
 		err = c.carryOut(ctx)

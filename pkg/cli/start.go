@@ -124,7 +124,7 @@ func restartCommand() *command {
 		},
 		options: append([]option{
 			allOption("restart all machines of the project"),
-			{name: "stop-timeout", kind: isDuration, value: "TIME", preset: stopTimeout.String(), help: "how long the guest may take to power off before it is switched off"},
+			{name: "stop-timeout", kind: isDuration, value: "TIME", preset: "60s", help: "how long the guest may take to power off before it is switched off"},
 			{name: "force", help: "switch the guest off at once, as pulling the plug does"},
 		}, startOptions()...),
 		examples: []example{{"vmctl restart example", ""}},

@@ -152,24 +152,25 @@ func checkArguments(c *call) error {
 	all := slices.Contains(c.line.local, "--all=true")
 	_, hasAll := verb.option("all")
 	hasAll = hasAll && verb.takes == someMachines
+	wrong := func(e *fault.Error) error { return c.line.explain(e) }
 	switch most := verb.most(); {
 	case all && hasAll && len(args) > 0:
-		return usagef("--all stands for the names of all machines: leave out %s", join(args, " ")).
-			WithHint("vmctl %s --all", verb.name)
+		return wrong(usagef("--all stands for the names of all machines: leave out %s", join(args, " ")).
+			WithHint("vmctl %s --all", verb.name))
 	case most >= 0 && len(args) > most:
-		return usagef("vmctl %s does not take %q", verb.name, args[most]).WithHint("usage: %s", verb.usage())
+		return wrong(usagef("%s does not take %q", verb.name, args[most]).WithHint("leave it out"))
 	case len(args) > 0:
 	case verb.takes == oneMachine, verb.takes == someMachines && !all:
-		return usagef("vmctl %s needs the name of a machine", verb.name).WithHint("%s", c.whichMachine(hasAll))
+		return wrong(usagef("%s needs the name of a machine", verb.name).WithHint("%s", c.whichMachine(hasAll)))
 	case verb.takes == oneWord:
-		return usagef("vmctl %s needs one of %s", verb.name, join(verb.words, ", ")).WithHint("usage: %s", verb.usage())
+		return wrong(usagef("%s needs one of %s", verb.name, join(verb.words, ", ")).WithHint("vmctl help %s explains it", verb.name))
 	}
 	switch verb.takes {
 	case maybeWord, anyWords:
 		return nil
 	case oneWord:
 		if len(args) > 0 && !slices.Contains(verb.words, args[0]) {
-			return usagef("vmctl %s does not know %q", verb.name, args[0]).
+			return usagef("%s does not know %q", verb.name, args[0]).
 				WithHint("%s", nearest(args[0], verb.words, "did you mean %s?", "it knows "+join(verb.words, ", ")))
 		}
 		return nil
@@ -184,14 +185,14 @@ func checkArguments(c *call) error {
 
 // whichMachine is the hint for a missing name.
 func (c *call) whichMachine(all bool) string {
-	usage := "usage: " + c.line.verb.usage()
+	const unknown = "vmctl list shows the machines"
 	p, err := c.projectOrNone()
 	if err != nil || p == nil {
-		return usage
+		return unknown
 	}
 	names, err := p.Names()
 	if err != nil || len(names) == 0 {
-		return usage
+		return unknown
 	}
 	hint := "this project has " + join(names, ", ")
 	if all && len(names) > 1 {

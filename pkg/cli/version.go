@@ -23,16 +23,19 @@ func versionCommand() *command {
 	}
 }
 
+// versionResult is what version tells.
+type versionResult struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
 func runVersion(_ context.Context, c *call, _ *urfave.Context) error { return showVersion(c) }
 
 func showVersion(c *call) error {
 	platform := runtime.GOOS + "/" + runtime.GOARCH
 	if c.json() {
-		return ui.JSON(c.streams, struct {
-			Version  string `json:"version"`
-			Go       string `json:"go"`
-			Platform string `json:"platform"`
-		}{c.deps.Version, runtime.Version(), platform})
+		return ui.JSON(c.streams, versionResult{c.deps.Version, runtime.Version(), platform})
 	}
 	return c.print(fmt.Sprintf("vmctl %s (%s, %s)\n", c.deps.Version, platform, runtime.Version()))
 }
