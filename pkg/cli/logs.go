@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 
 	urfave "github.com/urfave/cli/v2"
@@ -35,7 +36,8 @@ func runLogs(ctx context.Context, c *call, in *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	o := console.FollowOptions{Read: readLog(e.Host, name), Out: c.streams.Out}
+	shown := &lineCounter{}
+	o := console.FollowOptions{Read: readLog(e.Host, name), Out: io.MultiWriter(c.streams.Out, shown)}
 	if in.IsSet("lines") {
 		total := &lineCounter{}
 		if err := console.Follow(ctx, console.FollowOptions{Read: o.Read, Out: total}); err != nil {
@@ -49,7 +51,12 @@ func runLogs(ctx context.Context, c *call, in *urfave.Context) error {
 		}
 	}
 	c.progress.Close()
-	return console.Follow(ctx, o)
+	err = console.Follow(ctx, o)
+	if shown.open {
+		// A prompt that waits is no whole line; the shell's own begins a new one.
+		err = errors.Join(err, c.print("\n"))
+	}
+	return err
 }
 
 // stopped gives a channel that is closed when the machine stops or its host is lost.
