@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -42,19 +43,49 @@ func TestTestDriverKeepsTheContract(t *testing.T) {
 	enginetest.Run(t, openTest, enginetest.Features{})
 }
 
-func TestLibvirtKeepsTheContract(t *testing.T) {
-	uri := testenv.Host(t)
+func TestLibvirtKeepsTheContract(t *testing.T) { realContract(t, testenv.Host(t)) }
+
+func realContract(t *testing.T, uri string) {
 	enginetest.Run(t, func(t *testing.T) *engine.Host {
 		clean(t, uri)
+		t.Cleanup(func() { clean(t, uri) })
 		h, _ := open(t, uri)
 		return h
 	}, enginetest.Features{Content: true, Guests: true, Files: true})
 }
 
+// sessionVar says that this is the test binary run as the unprivileged user.
+const sessionVar = "VMCTL_TEST_SESSION"
+
+func TestSessionKeepsTheContract(t *testing.T) {
+	testenv.Host(t)
+	if os.Getenv(sessionVar) != "" {
+		h, _ := open(t, testenv.Session)
+		require.True(t, h.Session)
+		require.True(t, h.Local)
+		p, err := h.Pools.Pool(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, testenv.TesterHome()+"/.local/share/libvirt/images/vmctl", p.Target)
+		realContract(t, testenv.Session)
+		return
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	require.NoError(t, err)
+	// go test keeps its binary where other users cannot reach it.
+	copied := filepath.Join(testenv.Dir(t, "tester"), "libvirt.test")
+	require.NoError(t, os.WriteFile(copied, self, 0o755))
+	testenv.Give(t, filepath.Dir(copied))
+	cmd := testenv.AsTester(exec.Command(copied, "-test.run=^TestSessionKeepsTheContract$", "-test.v"))
+	cmd.Env = append(cmd.Env, sessionVar+"=1")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "--- PASS: TestSessionKeepsTheContract/Guest")
+}
+
 // clean makes the private host empty again.
 func clean(t *testing.T, uri string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // also in cleanups
 	defer cancel()
 	require.NoError(t, libvirt.Empty(ctx, uri), fmt.Sprint("emptying ", uri))
 }

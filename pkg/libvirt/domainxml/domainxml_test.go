@@ -1,0 +1,133 @@
+package domainxml_test
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/fault"
+	"vmctl/pkg/libvirt/domainxml"
+	"vmctl/pkg/spec"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// plain is a machine with nothing special.
+func plain() domainxml.Config {
+	return domainxml.Config{
+		UUID: "5a4f6c1e-0000-5000-8000-0123456789ab",
+		Machine: spec.Machine{
+			Name: "example", Memory: 1536 * spec.MiB, CPUs: 2, Disk: 10 * spec.GiB,
+			Accel: spec.AccelKVM, Firmware: spec.FirmwareBIOS, Network: "default",
+		},
+		Arch:     "x86_64",
+		Root:     "/var/lib/libvirt/images/vmctl/example.root.qcow2",
+		BasePath: "/nix/store/0123-image/nixos.qcow2", BaseFormat: "qcow2",
+		Log:      "/var/lib/libvirt/images/vmctl/example.console.log",
+		Metadata: `<vmctl:machine xmlns:vmctl="urn:vmctl:machine" version="1"></vmctl:machine>`,
+	}
+}
+
+func port(address string, host, guest uint16, protocol string) spec.Port {
+	return spec.Port{Address: netip.MustParseAddr(address), Host: host, Guest: guest, Protocol: protocol}
+}
+
+func TestRender(t *testing.T) {
+	for name, change := range map[string]func(*domainxml.Config){
+		"plain":           func(*domainxml.Config) {},
+		"tcg":             func(c *domainxml.Config) { c.Machine.Accel = spec.AccelTCG },
+		"efi":             func(c *domainxml.Config) { c.Machine.Firmware = spec.FirmwareEFI },
+		"secure-boot":     func(c *domainxml.Config) { c.Machine.Firmware, c.Machine.SecureBoot = spec.FirmwareEFI, true },
+		"aarch64":         func(c *domainxml.Config) { c.Arch = "aarch64" },
+		"network-none":    func(c *domainxml.Config) { c.Machine.Network = spec.NetworkNone },
+		"network-user":    func(c *domainxml.Config) { c.Machine.Network = spec.NetworkUser },
+		"base-raw":        func(c *domainxml.Config) { c.BasePath, c.BaseFormat = "/srv/disk.raw", "raw" },
+		"base-uploaded":   func(c *domainxml.Config) { c.BasePath = "/var/lib/libvirt/images/vmctl/base-x.qcow2" },
+		"no-base-no-log":  func(c *domainxml.Config) { c.BasePath, c.Log, c.Metadata = "", "", "" },
+		"memory-in-bytes": func(c *domainxml.Config) { c.Machine.Memory = 1_000_000_001 },
+		"hostile": func(c *domainxml.Config) {
+			c.Machine.Network = `a'/><evil b="<&>`
+			c.Root, c.BasePath, c.Log = `/r'"<&>,x`, `/b'"<&>]]>`, "/l'\"<&>"
+		},
+		"ports": func(c *domainxml.Config) {
+			c.Machine.Network = spec.NetworkUser
+			c.Machine.Ports = []spec.Port{
+				port("127.0.0.1", 2222, 22, "tcp"), port("0.0.0.0", 53, 53, "udp"), port("::ffff:10.0.0.1", 80, 8080, "tcp"),
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := plain()
+			change(&c)
+			got, err := domainxml.Render(c)
+			require.NoError(t, err)
+			golden := filepath.Join("testdata", name+".xml")
+			if *update {
+				require.NoError(t, os.MkdirAll("testdata", 0o755))
+				require.NoError(t, os.WriteFile(golden, []byte(got), 0o644))
+			}
+			want, err := os.ReadFile(golden)
+			require.NoError(t, err, "go test ./pkg/libvirt/domainxml -update makes it")
+			require.Equal(t, string(want), got)
+		})
+	}
+}
+
+func TestRenderRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*domainxml.Config)
+		want   string
+	}{
+		{
+			"accelerator", func(c *domainxml.Config) { c.Machine.Accel = spec.AccelAuto },
+			`machine example: its accelerator is undecided ("auto")`,
+		},
+		{
+			"network", func(c *domainxml.Config) { c.Machine.Network = "" },
+			"machine example: its network is undecided",
+		},
+		{
+			"architecture", func(c *domainxml.Config) { c.Arch = "s390x" },
+			`machine example: guests of architecture "s390x" are not supported, only x86_64 and aarch64`,
+		},
+		{
+			"secure boot on BIOS", func(c *domainxml.Config) { c.Machine.SecureBoot = true },
+			"machine example: secure boot needs firmware: efi",
+		},
+		{
+			"ports on a network", func(c *domainxml.Config) { c.Machine.Ports = []spec.Port{port("127.0.0.1", 1, 1, "tcp")} },
+			`machine example: ports are forwarded by user networking only, not on network "default"`,
+		},
+		{
+			"IPv6", func(c *domainxml.Config) {
+				c.Machine.Network, c.Machine.Ports = spec.NetworkUser, []spec.Port{port("::1", 2222, 22, "tcp")}
+			},
+			"machine example: port 2222 cannot be forwarded from ::1: QEMU's user networking listens on IPv4 addresses only",
+		},
+		{
+			"protocol", func(c *domainxml.Config) {
+				c.Machine.Network, c.Machine.Ports = spec.NetworkUser, []spec.Port{port("127.0.0.1", 2222, 22, "tcp,x")}
+			},
+			`machine example: port 2222 cannot be forwarded by "tcp,x", only by tcp or udp`,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := plain()
+			c.change(&config)
+			_, err := domainxml.Render(config)
+			require.EqualError(t, err, c.want)
+			require.Equal(t, fault.Invalid, fault.KindOf(err))
+		})
+	}
+}
+
+func TestMAC(t *testing.T) {
+	assert.Equal(t, "52:54:00:67:89:ab", domainxml.MAC("5a4f6c1e-0000-5000-8000-0123456789ab"))
+	assert.Equal(t, "52:54:00:00:00:0f", domainxml.MAC("f"), "never a panic")
+}
