@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"time"
@@ -85,8 +86,8 @@ func (l *lines) begin(t *task) {
 // outcome is how a task ended, and after what time unless nobody saw it begin.
 func outcome(t *task, status progress.Status, now time.Time, unseen bool) string {
 	word, joint := "done", " in "
-	if status == progress.Done && !t.plain.begun && t.detail != "" {
-		return t.detail
+	if status == progress.Done && !t.plain.begun {
+		return cmp.Or(t.detail, word)
 	}
 	switch status {
 	case progress.Failed:
