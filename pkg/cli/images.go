@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -68,6 +69,16 @@ func (c *call) findImage(ctx context.Context, t *target, hostURI string, session
 // rootsLock names the lock on a machine's garbage collection roots. It reads well in
 // "another vmctl is working on …", and no machine can have this name.
 func rootsLock(machine string) string { return "the image of " + machine }
+
+// hasRoots says that an image was built for the machine.
+func (c *call) hasRoots(hostURI, name string) bool {
+	dirs, err := c.dirs()
+	if err != nil {
+		return false
+	}
+	entries, err := os.ReadDir(dirs.GCRoots(hostURI, name))
+	return err == nil && len(entries) > 0
+}
 
 // dropRoots lets nix collect the images of a machine that is gone. When another vmctl
 // is building for the machine, the roots are that one's to sort out.

@@ -109,8 +109,12 @@ func (s *script) use(o enginetest.Options) {
 
 func scriptOf(ts *testscript.TestScript) *script { return ts.Value(scriptKey{}).(*script) }
 
-// took is a duration in what a person is told.
-var took = regexp.MustCompile(`\b(in|after) [0-9][0-9.hms]*s\b`)
+// took is a duration in what a person is told; done is one of a task, which is left
+// out when it was short.
+var (
+	took = regexp.MustCompile(`\b(in|after) [0-9][0-9.hms]*s\b`)
+	done = regexp.MustCompile(`: done in [0-9][0-9.hms]*s\b`)
+)
 
 func (s *script) run(ts *testscript.TestScript, args []string) int {
 	work := ts.Getenv("WORK")
@@ -151,6 +155,7 @@ func (s *script) run(ts *testscript.TestScript, args []string) int {
 		text string
 	}{{ts.Stdout(), out.String()}, {ts.Stderr(), errs.String()}} {
 		text := strings.ReplaceAll(stream.text, work, "$WORK")
+		text = done.ReplaceAllString(text, ": done")
 		_, err := io.WriteString(stream.to, took.ReplaceAllString(text, "$1 TIME"))
 		ts.Check(err)
 	}

@@ -126,12 +126,25 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	// Nobody should wait for a build only to hear that the name is taken.
-	if _, err := e.Managed(ctx, name); err != nil && !fault.Is(err, fault.NotFound) && !(o.Adopt && fault.Is(err, fault.Refused)) {
+	if err := c.worthBuilding(ctx, t, e, o.Adopt); err != nil {
 		return nil, nil, nil, err
 	}
 	found, err := c.findImage(ctx, t, e.Host.URI, e.Host.Session, o.refresh)
 	return t, e, found, err
+}
+
+// worthBuilding keeps a person from waiting for a build only to hear that the name is
+// taken. An image that was built for this machine before answers the question without
+// asking the host: an up with nothing to do is to be quick.
+func (c *call) worthBuilding(ctx context.Context, t *target, e *engine.Engine, adopt bool) error {
+	if t.machine.Image.Kind != spec.ImageFlake || c.hasRoots(e.Host.URI, t.name) {
+		return nil
+	}
+	_, err := e.Managed(ctx, t.name)
+	if fault.Is(err, fault.NotFound) || adopt && fault.Is(err, fault.Refused) {
+		return nil
+	}
+	return err
 }
 
 // up brings one machine up. The result is set once the machine is as declared, also
