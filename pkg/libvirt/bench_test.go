@@ -2,6 +2,7 @@ package libvirt_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/engine/enginetest"
+	"vmctl/pkg/fault"
 	"vmctl/pkg/libvirt"
 	"vmctl/pkg/testenv"
 )
@@ -23,6 +25,7 @@ func noop() int {
 	ctx := context.Background()
 	h, c, err := libvirt.Open(ctx, os.Getenv(noopVar))
 	if err != nil {
+		fmt.Fprintf(os.Stderr, "%v\nhint: %s\n", err, fault.HintOf(err))
 		return 1
 	}
 	defer func() { _ = c.Close() }()

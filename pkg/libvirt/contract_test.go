@@ -69,17 +69,22 @@ func TestSessionKeepsTheContract(t *testing.T) {
 		realContract(t, testenv.Session)
 		return
 	}
-	self, err := os.ReadFile("/proc/self/exe")
-	require.NoError(t, err)
-	// go test keeps its binary where other users cannot reach it.
-	copied := filepath.Join(testenv.Dir(t, "tester"), "libvirt.test")
-	require.NoError(t, os.WriteFile(copied, self, 0o755))
-	testenv.Give(t, filepath.Dir(copied))
-	cmd := testenv.AsTester(exec.Command(copied, "-test.run=^TestSessionKeepsTheContract$", "-test.v"))
+	cmd := testenv.AsTester(exec.Command(forTester(t), "-test.run=^TestSessionKeepsTheContract$", "-test.v"))
 	cmd.Env = append(cmd.Env, sessionVar+"=1")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), "--- PASS: TestSessionKeepsTheContract/Guest")
+}
+
+// forTester copies the test binary, which go test keeps where other users cannot reach it.
+func forTester(t *testing.T) string {
+	t.Helper()
+	self, err := os.ReadFile("/proc/self/exe")
+	require.NoError(t, err)
+	copied := filepath.Join(testenv.Dir(t, "tester"), "libvirt.test")
+	require.NoError(t, os.WriteFile(copied, self, 0o755))
+	testenv.Give(t, filepath.Dir(copied))
+	return copied
 }
 
 // clean makes the private host empty again.

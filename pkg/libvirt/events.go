@@ -18,6 +18,7 @@ func (c *conn) Watch(ctx context.Context, domain string) (<-chan engine.Event, e
 		return nil, err
 	}
 	_, err = call(ctx, c, changeGrace, "watch what happens on "+c.uri, func(l *golibvirt.Connect) (nothing, error) {
+		c.broken(l)
 		return nothing{}, c.events.register(l)
 	})
 	if err != nil {

@@ -29,7 +29,11 @@ func TestCallErrors(t *testing.T) {
 	}{
 		{
 			golibvirt.ERR_NO_DOMAIN, "Domain not found: no domain with matching name 'x'",
-			fault.NotFound, "Domain not found: no domain with matching name 'x'", "",
+			fault.NotFound, "there is no domain x", "",
+		},
+		{
+			golibvirt.ERR_NO_STORAGE_VOL, "Storage volume not found: no storage vol with matching name 'x.qcow2'",
+			fault.NotFound, "there is no volume x.qcow2", "",
 		},
 		{
 			golibvirt.ERR_INTERNAL_ERROR, "internal error: process exited while connecting to monitor: 2026-01-01T00:00:00Z qemu-system-x86_64: -netdev user,id=vmctl0,hostfwd=tcp:127.0.0.1:2222-:22: Could not set up host forwarding rule 'tcp:127.0.0.1:2222-:22'",

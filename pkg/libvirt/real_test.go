@@ -1,7 +1,6 @@
 package libvirt_test
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -25,10 +24,7 @@ import (
 	"vmctl/pkg/testenv"
 )
 
-const (
-	machine  = enginetest.Machine
-	patience = time.Minute
-)
+const machine = enginetest.Machine
 
 // prepared gives an emptied real host with the contract's machine ready to define.
 func prepared(t *testing.T) (*engine.Host, engine.Definition) {
@@ -140,7 +136,7 @@ func TestPortTaken(t *testing.T) {
 
 	require.NoError(t, listener.Close())
 	require.NoError(t, h.Domains.StartDomain(t.Context(), machine, false))
-	_, err = net.DialTimeout("tcp", "127.0.0.1:"+strconv.Itoa(port), patience)
+	_, err = net.DialTimeout("tcp", "127.0.0.1:"+strconv.Itoa(port), time.Minute)
 	require.NoError(t, err, "QEMU listens")
 }
 
@@ -255,112 +251,3 @@ func TestPoolFull(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
-// A proxy stands between client and libvirtd, so that the connection can be cut or hang.
-type proxy struct {
-	listener net.Listener
-	conns    chan net.Conn
-}
-
-func newProxy(t *testing.T) (*proxy, string) {
-	t.Helper()
-	socket := filepath.Join(testenv.Dir(t, ""), "proxy")
-	l, err := net.Listen("unix", socket)
-	require.NoError(t, err)
-	p := &proxy{l, make(chan net.Conn, 16)}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			up, err := net.Dial("unix", "/run/libvirt/libvirt-sock")
-			if err != nil {
-				_ = c.Close()
-				continue
-			}
-			p.conns <- c
-			p.conns <- up
-			go func() { _, _ = io.Copy(c, up) }()
-			go func() { _, _ = io.Copy(up, c) }()
-		}
-	}()
-	t.Cleanup(p.cut)
-	return p, "qemu:///system?socket=" + socket
-}
-
-func (p *proxy) cut() {
-	_ = p.listener.Close()
-	for {
-		select {
-		case c := <-p.conns:
-			_ = c.Close()
-		default:
-			return
-		}
-	}
-}
-
-func TestConnectionCut(t *testing.T) {
-	direct, d := prepared(t)
-	p, uri := newProxy(t)
-	h, _ := open(t, uri)
-	defineAndStart(t, direct, d)
-	watch, err := h.Events.Watch(t.Context(), machine)
-	require.NoError(t, err)
-	c, err := h.Consoles.OpenConsole(t.Context(), machine, false)
-	require.NoError(t, err)
-	p.cut()
-	_, err = io.Copy(io.Discard, c)
-	require.Equal(t, fault.Unreachable, fault.KindOf(err), "%v", err)
-	require.NoError(t, c.Close())
-	var last engine.Event
-	for e := range watch {
-		last = e
-	}
-	require.Equal(t, engine.EventDisconnected, last.Kind)
-	_, err = h.Domains.Domain(t.Context(), machine)
-	require.Equal(t, fault.Unreachable, fault.KindOf(err), "%v", err)
-	got, err := direct.Domains.Domain(t.Context(), machine)
-	require.NoError(t, err)
-	require.Equal(t, engine.StateRunning, got.State)
-}
-
-func TestUploadCut(t *testing.T) {
-	direct, _ := prepared(t)
-	p, uri := newProxy(t)
-	h, _ := open(t, uri)
-	require.NoError(t, direct.Volumes.CreateVolume(t.Context(), "v", "raw", 64*spec.MiB))
-	err := h.Volumes.Upload(t.Context(), "v", zeros{}, 64<<20, func(sent int64) {
-		if sent > 8<<20 {
-			p.cut()
-		}
-	})
-	require.Equal(t, fault.Unreachable, fault.KindOf(err), "%v", err)
-	require.NoError(t, direct.Volumes.Upload(t.Context(), "v", zeros{}, 64<<20, nil))
-}
-
-// A host that accepts and says nothing: only the context ends the wait.
-func TestHostThatHangs(t *testing.T) {
-	socket := filepath.Join(testenv.Dir(t, ""), "silent")
-	l, err := net.Listen("unix", socket)
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	accepted := make(chan net.Conn, 1)
-	go func() {
-		if c, err := l.Accept(); err == nil {
-			accepted <- c
-		}
-	}()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() {
-		_, _, err := libvirt.Open(ctx, "qemu:///system?socket="+socket)
-		done <- err
-	}()
-	c := <-accepted
-	cancel()
-	err = <-done
-	require.Equal(t, fault.Interrupted, fault.KindOf(err), "%v", err)
-	require.NoError(t, c.Close())
-}

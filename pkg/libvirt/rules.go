@@ -20,6 +20,14 @@ func (r rule) match(message string) []string { return r.pattern.FindStringSubmat
 // rules are tried in order, on errors of calls.
 var rules = []rule{
 	{
+		regexp.MustCompile(`no storage vol with matching name '([^']*)'`),
+		fault.NotFound, "there is no volume $1", "",
+	},
+	{
+		regexp.MustCompile(`no (domain|network|storage pool) with matching name '([^']*)'`),
+		fault.NotFound, "there is no $1 $2", "",
+	},
+	{
 		regexp.MustCompile(`Could not set up host forwarding rule '(?:tcp|udp):([^']*?)-:`),
 		fault.Refused, "port $1 of the host is already in use",
 		"stop what listens there (ss -ltnp shows it), or choose another host port in the definition",

@@ -72,6 +72,8 @@ func openStream(ctx context.Context, c *conn, doing string, why func(error) erro
 			_ = s.Free()
 			return nothing{}, err
 		}
+		// Asking to be told of a lost connection is a call, too: it belongs here, where ctx bounds it.
+		c.broken(l)
 		opened <- st
 		if ctx.Err() != nil {
 			// Nobody takes it any more, unless the caller is still within its grace.
