@@ -51,8 +51,11 @@ func (c *call) attach(ctx context.Context, a *attachment, log console.ReadLog) (
 		Machine: a.name, Open: a.stream, Log: log,
 		In: c.streams.In, Out: c.deps.Terminal, Notice: c.streams.Err,
 	})
-	if reason == console.OutputClosed {
+	switch reason {
+	case console.OutputClosed:
 		return false, ui.ErrBrokenPipe
+	case console.Interrupted:
+		return false, fault.New(fault.Interrupted, "interrupted; %s runs on", a.name)
 	}
 	return reason == console.Stopped, err
 }

@@ -53,9 +53,12 @@ var errPending = errors.New("changes are pending")
 // errChecks is doctor's way to say that a check failed, which its output has said.
 var errChecks = errors.New("a check failed")
 
+// errLeft is Ctrl-C where that is the ordinary way to end, as in logs --follow.
+var errLeft = errors.New("left by Ctrl-C")
+
 // silent says that the output has already said it.
 func silent(err error) bool {
-	return errors.Is(err, errPending) || errors.Is(err, errChecks) || errors.Is(err, ui.ErrBrokenPipe)
+	return errors.Is(err, errPending) || errors.Is(err, errChecks) || errors.Is(err, errLeft) || errors.Is(err, ui.ErrBrokenPipe)
 }
 
 // codeOf is the exit code of an error.
@@ -67,6 +70,8 @@ func codeOf(err error) int {
 		return exitPipe
 	case errors.Is(err, errPending):
 		return exitUsage
+	case errors.Is(err, errLeft):
+		return exitInterrupted
 	}
 	switch fault.KindOf(err) {
 	case fault.Usage:

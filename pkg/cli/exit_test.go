@@ -26,6 +26,7 @@ func TestExitCodes(t *testing.T) {
 		"a failed check":    {errChecks, 1},
 		"usage":             {fault.New(fault.Usage, "x"), 2},
 		"plan: changes":     {errPending, 2},
+		"logs -f: Ctrl-C":   {errLeft, 130},
 		"invalid":           {fault.New(fault.Invalid, "x"), 3},
 		"not found":         {fault.New(fault.NotFound, "x"), 4},
 		"refused":           {fault.New(fault.Refused, "x"), 5},

@@ -30,6 +30,7 @@ func logsCommand() *command {
 
 func runLogs(ctx context.Context, c *call, in *urfave.Context) error {
 	name := c.line.args[0]
+	person := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	_, e, d, err := c.observe(ctx, name)
@@ -55,6 +56,9 @@ func runLogs(ctx context.Context, c *call, in *urfave.Context) error {
 	if shown.open {
 		// A prompt that waits is no whole line; the shell's own begins a new one.
 		err = errors.Join(err, c.print("\n"))
+	}
+	if in.Bool("follow") && person.Err() != nil {
+		return errLeft
 	}
 	return err
 }

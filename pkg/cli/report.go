@@ -55,11 +55,14 @@ type reach struct {
 
 	// remote names the host whose addresses the forwards are on; empty for this one.
 	remote string
+	// unknown says that the guest should have an address, and none is known yet.
+	unknown bool
+	name    string
 }
 
 // reachOf is how to get to a machine that may have addresses too.
 func (c *call) reachOf(name string, ports []spec.Port) reach {
-	r := reach{Console: "vmctl console " + name, Ports: portsOf(ports), Addresses: []string{}}
+	r := reach{name: name, Console: "vmctl console " + name, Ports: portsOf(ports), Addresses: []string{}}
 	if uri := c.global("connect"); uri != "" {
 		r.Console = fmt.Sprintf("vmctl -c %s console %s", uri, name)
 	}
@@ -72,11 +75,12 @@ func (c *call) reach(ctx context.Context, host *engine.Host, name, network strin
 	if !host.Local {
 		r.remote = host.URI
 	}
-	if network != spec.NetworkNone && network != spec.NetworkUser {
+	if onNetwork(network) {
 		if addresses, err := host.Networks.Addresses(ctx, name); err == nil && len(addresses) > 0 {
 			r.Addresses = addresses
 			r.SSH = "ssh " + addresses[0]
 		}
+		r.unknown = len(r.Addresses) == 0
 	}
 	for _, p := range r.Ports {
 		if p.Guest == 22 && p.Protocol == "tcp" && host.Local {
@@ -106,6 +110,9 @@ func (r reach) lines() []string {
 	}
 	for _, a := range r.Addresses {
 		lines = append(lines, "address: "+a)
+	}
+	if r.unknown {
+		lines = append(lines, fmt.Sprintf("address: not known yet; ask again with vmctl ip %s", r.name))
 	}
 	for _, p := range r.Ports {
 		if p.Guest == 22 && r.SSH != "" && r.remote == "" {

@@ -100,6 +100,9 @@ func (c *call) start(ctx context.Context, name string, w waiting) (*startResult,
 		return r, err
 	}
 	if d, err := e.Managed(ctx, name); err == nil {
+		if r.Ready != "" {
+			c.waitAddress(ctx, e.Host, name, d.Record.Network)
+		}
 		r.reach = c.reach(ctx, e.Host, name, d.Record.Network, d.Record.Ports)
 	}
 	c.sayStart(r, time.Since(began))

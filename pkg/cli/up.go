@@ -178,7 +178,11 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 	if err != nil || stopped {
 		return result, err
 	}
-	result.reach = c.reach(ctx, e.Host, name, t.machine.ResolveNetwork(e.Host.Session), t.machine.Ports)
+	network := t.machine.ResolveNetwork(e.Host.Session)
+	if result.Ready != "" {
+		c.waitAddress(ctx, e.Host, name, network)
+	}
+	result.reach = c.reach(ctx, e.Host, name, network, t.machine.Ports)
 	c.sayUp(result, time.Since(began))
 	return result, nil
 }
