@@ -1,8 +1,10 @@
 package testenv
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -37,7 +39,7 @@ const logTail = 2000
 
 // Logs are the ends of all logs of the private host, each under its path.
 func Logs() string {
-	var all string
+	var all strings.Builder
 	for _, pattern := range []string{
 		libvirtLog,
 		"/var/log/libvirt/qemu/*.log",
@@ -53,11 +55,11 @@ func Logs() string {
 			if len(content) > logTail {
 				content = content[len(content)-logTail:]
 			}
-			all += "--- " + path + "\n" + string(content) + "\n"
+			fmt.Fprintf(&all, "--- %s\n%s\n", path, content)
 		}
 	}
-	if all == "" {
+	if all.Len() == 0 {
 		return "the private host has no logs"
 	}
-	return all
+	return all.String()
 }
