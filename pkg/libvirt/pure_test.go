@@ -56,6 +56,18 @@ func TestCallErrors(t *testing.T) {
 			fault.NotFound, "its disk /nix/store/x/nixos.qcow2 is not there any more", "vmctl plan",
 		},
 		{
+			golibvirt.ERR_INTERNAL_ERROR, "internal error: process exited while connecting to monitor: 2026-01-01T00:00:00Z qemu-system-x86_64: -blockdev {\"driver\":\"file\"}: Could not open '/nowhere/x': No such file or directory",
+			fault.NotFound, "its disk /nowhere/x is not there any more", "vmctl plan",
+		},
+		{
+			golibvirt.ERR_INTERNAL_ERROR, "internal error: qemu unexpectedly closed the monitor: qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory",
+			fault.Refused, "the host has not that much memory free", "lower memory",
+		},
+		{
+			golibvirt.ERR_CONFIG_UNSUPPORTED, "unsupported configuration: No emulator found for arch 'aarch64'",
+			fault.Refused, "the host has no QEMU for aarch64 guests", "qemu-system",
+		},
+		{
 			golibvirt.ERR_SYSTEM_ERROR, "Cannot create new file '/pool/x': No space left on device",
 			fault.Refused, "there is no space left on the host's disk", "vmctl prune",
 		},
@@ -73,7 +85,7 @@ func TestCallErrors(t *testing.T) {
 		},
 		{
 			golibvirt.ERR_OPERATION_FAILED, "operation failed: domain 'x' already exists with uuid 0f",
-			fault.Refused, "one of the same name exists already, and vmctl did not make it", "",
+			fault.Refused, "one of the same name exists already", "",
 		},
 		{
 			golibvirt.ERR_OPERATION_FAILED, "operation failed: domain 'y' is already defined with uuid 0f",

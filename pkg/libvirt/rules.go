@@ -52,6 +52,18 @@ var rules = []rule{
 		fault.NotFound, "its disk $1 is not there any more", "vmctl plan shows what up would do about it",
 	},
 	{
+		regexp.MustCompile(`Could not open '([^']+)': No such file or directory`),
+		fault.NotFound, "its disk $1 is not there any more", "vmctl plan shows what up would do about it",
+	},
+	{
+		regexp.MustCompile(`cannot set up guest memory.*Cannot allocate memory`),
+		fault.Refused, "the host has not that much memory free", "lower memory in the definition, or stop another machine",
+	},
+	{
+		regexp.MustCompile(`No emulator found for arch '([^']+)'`),
+		fault.Refused, "the host has no QEMU for $1 guests", "install it on the host (Debian and Ubuntu: apt install qemu-system)",
+	},
+	{
 		regexp.MustCompile(`No space left on device|Disk quota exceeded`),
 		fault.Refused, "there is no space left on the host's disk",
 		"vmctl prune removes images that nothing uses; vmctl doctor shows the pool's free space",
@@ -73,7 +85,7 @@ var rules = []rule{
 	},
 	{
 		regexp.MustCompile(`(?:domain|network|storage pool|pool) '?([^' ]+)'? already exists with uuid|operation failed: domain '([^']+)' already exists`),
-		fault.Refused, "one of the same name exists already, and vmctl did not make it", "",
+		fault.Refused, "one of the same name exists already", "",
 	},
 	{
 		regexp.MustCompile(`domain '?([^' ]+)'? is already defined with uuid`),
