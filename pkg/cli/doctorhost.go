@@ -19,7 +19,11 @@ func (c *call) checkHost(ctx context.Context) []check {
 	}
 	can, err := host.Inspector.Capabilities(ctx)
 	if err != nil {
-		return []check{failed("libvirt", err)}
+		qemu := failed("qemu", err)
+		if qemu.Hint == "" {
+			qemu.Hint = "install QEMU on the host (Debian and Ubuntu: apt install qemu-system-x86 qemu-utils)"
+		}
+		return []check{fine("libvirt", "answers on %s", host.URI), qemu}
 	}
 	checks := []check{fine("libvirt", "version %s on %s", can.Libvirt, host.URI)}
 	checks = append(checks, checkGuests(can)...)

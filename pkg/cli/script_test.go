@@ -62,6 +62,13 @@ func TestEveryScriptRuns(t *testing.T) {
 			assert.NotEmpty(t, found, "no script for %s", v.name)
 		}
 	}
+	for _, pattern := range []string{"testdata/*", "testdata/image/*"} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		for _, path := range found {
+			assert.Contains(t, []string{scripts, "testdata/image", "testdata/image/4M.qcow2", "testdata/image/8M.qcow2"}, path, "no test looks at it")
+		}
+	}
 	require.NoError(t, filepath.WalkDir(scripts, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
