@@ -176,17 +176,17 @@ func (w logLines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// failures are what went wrong with several machines; the first one decides the code.
-type failures []error
+// machineErrors are what went wrong with several machines; the first one decides the code.
+type machineErrors []error
 
-func (f failures) Error() string         { return errors.Join(f...).Error() }
-func (f failures) Unwrap() []error       { return f }
-func (f failures) FaultKind() fault.Kind { return fault.KindOf(f[0]) }
+func (e machineErrors) Error() string         { return errors.Join(e...).Error() }
+func (e machineErrors) Unwrap() []error       { return e }
+func (e machineErrors) FaultKind() fault.Kind { return fault.KindOf(e[0]) }
 
 // each does something for each machine. One that fails does not keep the others from
 // their turn; an interruption does.
 func each(ctx context.Context, names []string, do func(name string) error) error {
-	var failed failures
+	var failed machineErrors
 	for _, name := range names {
 		if err := do(name); err != nil {
 			failed = append(failed, err)

@@ -36,8 +36,8 @@ func TestExitCodes(t *testing.T) {
 		"interrupted":       {fault.New(fault.Interrupted, "x"), 130},
 		"pipe":              {fmt.Errorf("write: %w", ui.ErrBrokenPipe), 141},
 		"wrapped":           {fmt.Errorf("a: %w", fault.New(fault.Build, "x")), 7},
-		"the first of many": {failures{fault.New(fault.Timeout, "x"), fault.New(fault.Build, "y")}, 8},
-		"first has no kind": {failures{errors.New("x"), fault.New(fault.Build, "y")}, 1},
+		"the first of many": {machineErrors{fault.New(fault.Timeout, "x"), fault.New(fault.Build, "y")}, 8},
+		"first has no kind": {machineErrors{errors.New("x"), fault.New(fault.Build, "y")}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			assert.Equal(t, tt.code, codeOf(tt.err))
