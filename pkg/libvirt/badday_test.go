@@ -213,6 +213,13 @@ func TestDaemonKilled(t *testing.T) {
 	n, err := strconv.Atoi(strings.TrimSpace(string(pid)))
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(n, syscall.SIGKILL))
+	require.Eventually(t, func() bool { return syscall.Kill(n, 0) == syscall.ESRCH }, time.Minute, 10*time.Millisecond)
+	// It leaves the lock of the console, which no other user's libvirt can remove.
+	locks, err := filepath.Glob("/var/lock/LCK..*")
+	require.NoError(t, err)
+	for _, lock := range locks {
+		require.NoError(t, os.Remove(lock))
+	}
 
 	_, err = io.Copy(io.Discard, console)
 	require.Equal(t, fault.Unreachable, fault.KindOf(err), "%v", err)

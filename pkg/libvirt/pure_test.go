@@ -100,6 +100,11 @@ func TestCallErrors(t *testing.T) {
 			fault.Refused, "somebody else is attached to it", "--force",
 		},
 		{
+			golibvirt.ERR_SYSTEM_ERROR, "Couldn't create lock file for device '/dev/pts/2' in path '/var/lock/LCK.._pts_2': File exists",
+			fault.Refused, "the lock /var/lock/LCK.._pts_2 stands in the way: another libvirt holds the console, or was killed while it did",
+			"sudo rm /var/lock/LCK.._pts_2",
+		},
+		{
 			golibvirt.ERR_AGENT_UNRESPONSIVE, "Guest agent is not responding: QEMU guest agent is not connected",
 			fault.Refused, "the guest agent does not answer", "",
 		},
@@ -197,6 +202,7 @@ func TestConnectErrors(t *testing.T) {
 			"unable to connect to server at 'h:16509': Connection timed out",
 			"the host does not answer", "firewall",
 		},
+		{"Connection reset by peer", "it hung up at once", "again"},
 		{"something new", "something new", "vmctl doctor"},
 	} {
 		t.Run(row.message, func(t *testing.T) {

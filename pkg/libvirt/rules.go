@@ -120,6 +120,12 @@ var rules = []rule{
 		fault.Refused, "somebody else is attached to it", "vmctl console --force takes it over",
 	},
 	{
+		// A libvirtd that was killed leaves it, and another user's cannot remove it.
+		regexp.MustCompile(`Couldn't create lock file for device '[^']*' in path '([^']+)': File exists`),
+		fault.Refused, "the lock $1 stands in the way: another libvirt holds the console, or was killed while it did",
+		"if nobody is attached: sudo rm $1",
+	},
+	{
 		regexp.MustCompile(`(?i)guest agent is not (?:connected|available|configured)|guest agent is not responding|Guest agent not available`),
 		fault.Refused, "the guest agent does not answer", "",
 	},

@@ -60,6 +60,10 @@ var noHost = []rule{
 		fault.Unreachable, "$1$2", "ssh to the host by hand shows what is wrong",
 	},
 	{
+		regexp.MustCompile(`^Connection reset by peer$|^End of file|Broken pipe`),
+		fault.Unreachable, "it hung up at once", "libvirt there may be starting or stopping: run the same command again",
+	},
+	{
 		regexp.MustCompile(`(?i)XDG_RUNTIME_DIR|Cannot create user runtime directory '([^']+)'`),
 		fault.Unreachable, "there is no runtime directory for this user",
 		"log in properly (not by su), or make one: export XDG_RUNTIME_DIR=$(mktemp -d)",
