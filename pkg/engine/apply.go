@@ -22,12 +22,12 @@ func (e *Engine) apply(ctx context.Context, p *Plan) error {
 	}
 	var undo []step
 	for _, o := range p.Ops {
-		err := ctx.Err()
-		if err == nil {
-			err = e.perform(ctx, p.Machine, o)
-		}
+		err := e.perform(ctx, p.Machine, o)
 		if err != nil {
-			return errors.Join(interrupted(ctx, err), e.undo(ctx, undo))
+			if len(undo) > 0 {
+				err = takenBack(ctx, err)
+			}
+			return errors.Join(err, e.undo(ctx, undo))
 		}
 		if o.undo != nil {
 			undo = append(undo, o.undo)
@@ -73,15 +73,16 @@ func (e *Engine) undo(ctx context.Context, steps []step) error {
 	return errors.Join(failures...)
 }
 
-// interrupted makes a cancelled context the reason, whatever the call said.
-func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
+// takenBack says that an interruption left nothing behind, whatever call it hit.
+func takenBack(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() == nil:
 		return err
+	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+		return fault.New(fault.Timeout, "timed out; what was begun has been taken back: %w", err)
+	default:
+		return fault.New(fault.Interrupted, "interrupted; what was begun has been taken back")
 	}
-	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return fault.New(fault.Timeout, "timed out: %w", err)
-	}
-	return fault.New(fault.Interrupted, "interrupted; what was begun has been taken back")
 }
 
 // upload sends an image's file to its volume.
