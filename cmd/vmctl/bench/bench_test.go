@@ -125,8 +125,8 @@ func (h *host) up(rounds int) []row {
 		h.must("virsh", "destroy reference; undefine reference; vol-delete --pool vmctl reference.qcow2")
 
 		install = append(install, h.time("sh", "-c", "cp "+h.image+" "+copied+" && chmod 644 "+copied+
-			" && exec virt-install --import --name installed --memory 128 --vcpus 1 --disk "+copied+
-			" --osinfo detect=off,require=off --network none --graphics none --noautoconsole --noreboot"))
+			" && exec virt-install --import --name installed --memory 256 --vcpus 1 --disk "+copied+
+			" --osinfo detect=off,require=off --network user --graphics none --noautoconsole --noreboot"))
 		h.must("virsh", "destroy installed; undefine installed")
 	}
 	return []row{
