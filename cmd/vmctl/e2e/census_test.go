@@ -43,7 +43,7 @@ func (p *person) places() []string {
 func (p *person) look(t *testing.T) census {
 	t.Helper()
 	all := map[string]bool{}
-	for _, name := range strings.Fields(p.virsh(t, "list", "--all", "--name")) {
+	for name := range strings.FieldsSeq(p.virsh(t, "list", "--all", "--name")) {
 		all["domain "+name] = true
 	}
 	for _, place := range p.places() {
