@@ -135,7 +135,7 @@ func (b *Builder) lacks(ctx context.Context, ref Ref, attr attrPath) error {
 	if !slices.Contains(names, attr[1]) {
 		return missing(attr[1], names, ref)
 	}
-	rest := attrPath(attr[2:]).String()
+	rest := attr[2:].String()
 	return fault.New(fault.NotFound, "nixosConfigurations.%s of %s has no %s, so there is no image to build", attr[1], ref.display(), rest).
 		WithHint("import a module that sets system.build.qcow2, as qcow.nix of vmctl's images/example does")
 }

@@ -142,7 +142,7 @@ func hashFile(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, io.LimitReader(file, maxRacyBytes+1)); err != nil {
 		return "", err

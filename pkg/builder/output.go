@@ -85,7 +85,7 @@ func product(outPath string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	text := make([]byte, maxProducts)
 	n, _ := file.Read(text)
 	for _, path := range parseProducts(string(text[:n])) {

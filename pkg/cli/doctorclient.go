@@ -86,8 +86,7 @@ func (c *call) checkStore(ctx context.Context) check {
 
 // reason is the innermost error: the sentence around it names the rest.
 func reason(err error) error {
-	var call *os.SyscallError
-	if errors.As(err, &call) {
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
 		return call.Err
 	}
 	return err

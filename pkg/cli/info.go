@@ -89,7 +89,7 @@ type diskResult struct {
 
 func runInfo(ctx context.Context, c *call, _ *urfave.Context) error {
 	t, e, d, err := c.observe(ctx, c.line.args[0])
-	if err != nil && !(fault.Is(err, fault.NotFound) && t != nil && t.machine != nil) {
+	if err != nil && (!fault.Is(err, fault.NotFound) || t == nil || t.machine == nil) {
 		return err
 	}
 	var r *infoResult

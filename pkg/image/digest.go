@@ -45,7 +45,7 @@ func stampOf(abs string, info os.FileInfo) (stamp, bool) {
 		return stamp{}, false
 	}
 	return stamp{
-		Path: abs, Dev: uint64(st.Dev), Inode: st.Ino, Size: st.Size,
+		Path: abs, Dev: st.Dev, Inode: st.Ino, Size: st.Size,
 		MTime: st.Mtim.Nano(), CTime: st.Ctim.Nano(),
 	}, true
 }

@@ -13,8 +13,7 @@ import (
 // completes "cannot …". Faults pass as they are. This is the only place that knows
 // libvirt's numbers (errors.Is, because a wrapped error defeats type assertions).
 func (c *conn) explain(doing string, err error) error {
-	var known *fault.Error
-	if errors.As(err, &known) {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
 	if lost(err) {
@@ -101,8 +100,7 @@ func streamBroke(err error) bool { return strings.Contains(text(err), "stream ha
 
 // text is libvirt's own message, without its numbers.
 func text(err error) string {
-	var e golibvirt.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[golibvirt.Error](err); ok {
 		return e.Message
 	}
 	return err.Error()

@@ -130,7 +130,7 @@ func read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, bad("cannot be read: %w", reason(err))
 	}
-	defer file.Close() //nolint:errcheck // nothing was written
+	defer file.Close()
 	// Again, of what was opened: it may have been replaced in between.
 	if target, err = file.Stat(); err == nil {
 		err = notAFile(target)
@@ -158,8 +158,7 @@ func notAFile(info fs.FileInfo) error {
 
 // reason is err without the path, which the sentence around it names already.
 func reason(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return path.Err
 	}
 	return err

@@ -1,7 +1,6 @@
 package project_test
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -199,7 +198,7 @@ func TestLoadAll(t *testing.T) {
 	require.NoError(t, os.Symlink("nowhere", p.Path("e")))
 	_, err = p.LoadAll()
 	var report *spec.Error
-	require.True(t, errors.As(err, &report))
+	require.ErrorAs(t, err, &report)
 	assert.ErrorContains(t, err, "domain/e.yaml is a link to nowhere")
 }
 

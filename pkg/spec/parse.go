@@ -219,8 +219,7 @@ func (p *parser) together() {
 // syntax turns the library's words for YAML that is none into plainer ones.
 func (p *parser) syntax(err error) {
 	at, msg := place{1, 1, 1}, err.Error()
-	var syntax yaml.Error
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[yaml.Error](err); ok {
 		msg = syntax.GetMessage()
 		if token := syntax.GetToken(); token != nil {
 			at = place{token.Position.Line, token.Position.Column, 1}

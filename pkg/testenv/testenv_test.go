@@ -31,7 +31,7 @@ func TestHostRunsGuests(t *testing.T) {
 	xml := strings.ReplaceAll(guest, "%LOG%", "/var/log/libvirt/qemu/probe-console.log")
 	require.NoError(t, os.WriteFile(file, []byte(xml), 0o644))
 
-	assert.Equal(t, "", virsh(t, uri, "list", "--all", "--name"), "the host is nobody else's")
+	assert.Empty(t, virsh(t, uri, "list", "--all", "--name"), "the host is nobody else's")
 	virsh(t, uri, "create", file)
 	assert.Equal(t, "running", virsh(t, uri, "domstate", "probe"))
 	virsh(t, uri, "net-start", "default")

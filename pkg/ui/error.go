@@ -134,7 +134,7 @@ func split(err error) []error {
 			return
 		}
 		if isJoined(err) {
-			for _, inner := range err.(interface{ Unwrap() []error }).Unwrap() { //nolint:errorlint // isJoined
+			for _, inner := range err.(interface{ Unwrap() []error }).Unwrap() {
 				walk(inner)
 			}
 			return
@@ -151,7 +151,7 @@ func split(err error) []error {
 // isJoined tells errors.Join from an error that names several causes in a sentence
 // of its own.
 func isJoined(err error) bool {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // this very error
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return false
 	}

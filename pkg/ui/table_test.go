@@ -82,11 +82,12 @@ func TestJSON(t *testing.T) {
 	s, out, _ := pipes()
 	value := map[string]any{"image": "github:a/b?x=1&y=<2>", "evil": "\x1b[2J \u009b2J \u202egpj.exe"}
 	require.NoError(t, JSON(s, value))
-	assert.Equal(t, `{
+	const layout = `{
   "evil": "\u001b[2J \u009b2J \u202egpj.exe",
   "image": "github:a/b?x=1&y=<2>"
 }
-`, out.String())
+`
+	assert.Equal(t, layout, out.String()) // to the byte: escaping and indentation, too
 	var back map[string]any
 	require.NoError(t, json.Unmarshal(out.Bytes(), &back))
 	assert.Equal(t, value, back, "nothing is lost by it")

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"vmctl/pkg/progress"
@@ -108,13 +109,13 @@ func (t *task) figures(g glyphs) []string {
 func bar(percent int, g glyphs) string {
 	const length = 20
 	filled := min(percent*length/100, length)
-	text := ""
+	var text strings.Builder
 	for i := range length {
 		if i < filled {
-			text += g.full
+			text.WriteString(g.full)
 		} else {
-			text += g.empty
+			text.WriteString(g.empty)
 		}
 	}
-	return text
+	return text.String()
 }

@@ -32,6 +32,7 @@ const patience = 60 * time.Second
 // Run holds a host to the contract of the engine's interfaces. newHost gives a
 // connection to a host without domains and without vmctl's pool, of the test's own.
 func Run(t *testing.T, newHost func(t *testing.T) *engine.Host, f Features) {
+	t.Helper()
 	for _, c := range []struct {
 		name string
 		run  func(*suite)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"path"
 	"slices"
@@ -208,7 +209,7 @@ func (h *Host) Upload(ctx context.Context, name string, src io.Reader, size int6
 		if progress != nil {
 			progress(int64(sent.Len()))
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return fault.New(fault.Build, "the image ended after %d of %d bytes", sent.Len(), size)
 		}
 		if err != nil {
