@@ -60,7 +60,6 @@ func keysOf(path string, of reflect.Type, keys map[string]bool) {
 		return
 	}
 	for field := range of.Fields() {
-		field := field
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		switch {
 		case field.Anonymous && name == "":

@@ -87,7 +87,7 @@ func TestJSON(t *testing.T) {
   "image": "github:a/b?x=1&y=<2>"
 }
 `
-	assert.Equal(t, layout, out.String()) // to the byte: escaping and indentation, too
+	assert.Equal(t, layout, out.String()) //nolint:testifylint // to the byte: escaping and indentation, too
 	var back map[string]any
 	require.NoError(t, json.Unmarshal(out.Bytes(), &back))
 	assert.Equal(t, value, back, "nothing is lost by it")
