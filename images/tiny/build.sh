@@ -96,26 +96,39 @@ for program in dropbear qemu-ga resize2fs; do
 		cp -L "$library" "rootfs$library"
 	done
 done
-find rootfs -exec touch -hd @1 {} +
-
 truncate -s 64M root.img
-mke2fs -q -F -t ext4 -L tiny -m 0 -O ^has_journal -I 256 \
-	-U 7a1b7c1e-0000-4000-8000-000000000001 -E hash_seed=7a1b7c1e-0000-4000-8000-000000000002,lazy_itable_init=0 \
-	-d rootfs root.img
-# Owners and times are those of the build, which must not show in the guest.
-{
-	find rootfs -printf '/%P\n' | while read -r path; do
-		owner=0
-		case $path in /home/tarn*) owner=1000 ;; esac
-		for field in "uid $owner" "gid $owner" "atime @1" "ctime @1" "crtime @1" \
-			"atime_extra 0" "ctime_extra 0" "crtime_extra 0"; do
-			echo "sif \"$path\" $field"
-		done
+mke2fs -q -F -t ext4 -L tiny -m 0 -O ^has_journal -I 256 -E root_owner=0:0,lazy_itable_init=0 \
+	-U 7a1b7c1e-0000-4000-8000-000000000001 -E hash_seed=7a1b7c1e-0000-4000-8000-000000000002 root.img
+
+# mke2fs -d would take the files in the order in which the build's file system happens to
+# list them, with the builder as their owner and the build's times.
+find rootfs -mindepth 1 -printf '%P\t%y\t%m\t%l\n' | sort | while IFS=$'\t' read -r path type mode target; do
+	echo "cd \"/$(dirname "$path")\""
+	name=$(basename "$path")
+	owner=0
+	case $path in
+	home/tarn) owner=1000 mode=700 ;;
+	home/tarn/*) owner=1000 ;;
+	etc/shadow) mode=600 ;;
+	bin/busybox) mode=4755 ;; # for su; busybox drops the rights in all else
+	esac
+	case $type in
+	d) echo "mkdir \"$name\"" && kind=40000 ;;
+	f) echo "write \"rootfs/$path\" \"$name\"" && kind=100000 ;;
+	l) echo "symlink \"$name\" \"$target\"" && kind=120000 ;;
+	esac
+	mode=$(printf 0%o $((8#$kind | 8#$mode)))
+	for field in "mode $mode" "uid $owner" "gid $owner" "mtime @1" "atime @1" "ctime @1" "crtime @1" \
+		"mtime_extra 0" "atime_extra 0" "ctime_extra 0" "crtime_extra 0"; do
+		echo "sif \"$name\" $field"
 	done
-	echo 'sif /bin/busybox mode 0104755' # for su; busybox drops the rights in all else
-	echo 'sif /home/tarn mode 040700'
-	echo 'sif /etc/shadow mode 0100600'
-} | debugfs -w -f - root.img >/dev/null 2>&1
+done >files
+debugfs -w -f files root.img >debugfs.log 2>&1
+if grep -vE '^(debugfs|Allocated inode)' debugfs.log; then
+	echo "error: the root file system could not be filled" >&2
+	exit 1
+fi
+e2fsck -fn root.img >e2fsck.log 2>&1 || { cat e2fsck.log >&2; exit 1; }
 
 # --- The boot partition ------------------------------------------------------------------
 
