@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -17,6 +18,8 @@ const (
 	joinQuiet = 150 * time.Millisecond
 	joinTime  = time.Second
 	joinBytes = 64 << 10
+	// chance is how many bytes may well be the same without being the same output.
+	chance = 16
 )
 
 // tail is the end of a log.
@@ -68,11 +71,13 @@ func readTail(ctx context.Context, read ReadLog, from int64) tail {
 
 // join finds where in the log the stream began. QEMU throws away what the guest
 // prints while nobody is attached, but the log has it; and what is printed just
-// after attaching is in both, and may reach either first.
+// after attaching is in both, and may reach either first. What an earlier viewer left
+// unread in the pseudo-terminal comes out of the stream before all that.
 type join struct {
 	log ReadLog
-	// from is the log's size before attaching.
+	// from is the log's size before attaching, before its end at that time.
 	from     int64
+	before   []byte
 	arrivals <-chan chunk
 }
 
@@ -111,7 +116,32 @@ func (j join) run(ctx context.Context) (window, first []byte, skip int, end erro
 		// Something was printed while the log was read; only content decides.
 		quiet = false
 	}
-	return t.data, first, overlap(t.data, first, quiet || end != nil), end
+	return t.data, first, known(j.before, t.data, first, quiet || end != nil), end
+}
+
+// known is how many of the stream's first bytes the log has: those that are in the
+// window, behind those that are left over from an earlier viewer.
+func known(before, window, stream []byte, level bool) int {
+	n := overlap(window, stream, level)
+	least := n + chance
+	if level && n == 0 {
+		// The log has all of a level stream: what is not at its end came earlier.
+		least = min(chance, len(stream))
+	}
+	if old := leftover(before, window, stream); old > 0 && old >= least {
+		return old + overlap(window, stream[old:], level)
+	}
+	return n
+}
+
+// leftover is how much of the stream's beginning was printed before attaching: the
+// longest piece of it that begins there.
+func leftover(before, window, stream []byte) int {
+	if len(before) == 0 || len(stream) == 0 {
+		return 0
+	}
+	z := matches(stream, append(append(make([]byte, 0, len(before)+len(window)), before...), window...))
+	return slices.Max(z[:len(before)])
 }
 
 // overlap is how many of the stream's first bytes the window of the log ends with.

@@ -72,6 +72,29 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
+// What an earlier viewer left unread comes first, and there may be a gap behind it.
+func TestLeftover(t *testing.T) {
+	before := []byte("one two three four five six seven eight nine ten ")
+	window := []byte("eleven twelve thirteen fourteen ")
+	for _, c := range []struct {
+		what, window, stream string
+		level                bool
+		want                 int
+	}{
+		{"nothing new", "", "four five six seven ", true, 20},
+		{"little, and nothing new", "", "six ", true, 4},
+		{"then all that is new", string(window), "four five six seven eleven twelve thirteen fourteen ", true, 52},
+		{"then the end of what is new", string(window), "four five six seven thirteen fourteen ", true, 38},
+		{"then more than the log has yet", string(window), "four five six seven thirteen fourteen fifteen ", false, 38},
+		{"nothing is left over", string(window), "thirteen fourteen ", true, 18},
+		{"a new word that was said before", string(window), "fourteen six ", false, 9},
+		{"an unknown word", "", "xyz", true, 0},
+	} {
+		assert.Equal(t, c.want, known(before, []byte(c.window), []byte(c.stream), c.level), c.what)
+	}
+	assert.Zero(t, known(nil, nil, []byte("x"), true))
+}
+
 // Whatever the guest repeats, a level join is exact; and one with text in which no
 // two places are alike is exact always, whichever of log and stream is ahead.
 func TestOverlapIsExact(t *testing.T) {

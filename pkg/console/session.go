@@ -200,7 +200,7 @@ func (s *session) show(ctx context.Context, before tail) outcome {
 	if err := s.print(before.data); err != nil {
 		return *err
 	}
-	j := join{log: s.o.Log, from: before.size, arrivals: s.arrivals}
+	j := join{log: s.o.Log, from: before.size, before: before.data, arrivals: s.arrivals}
 	window, first, skip, end := j.run(ctx)
 	if err := s.print(window); err != nil {
 		return *err
