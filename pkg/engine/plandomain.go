@@ -99,7 +99,8 @@ func undefining(name string) step {
 }
 
 // removing takes a domain back that this run defined. A start whose answer was lost may
-// have booted it: undefining alone would leave it running on a disk that goes next.
+// have booted it: undefining alone would leave it running on a disk that goes next. A
+// start that failed has begun the console's log.
 func removing(name string) step {
 	return func(ctx context.Context, e *Engine) error {
 		d, err := e.Host.Domains.Domain(ctx, name)
@@ -109,7 +110,16 @@ func removing(name string) step {
 		if err != nil {
 			return err
 		}
-		return e.Host.Domains.UndefineDomain(ctx, name)
+		if err := e.Host.Domains.UndefineDomain(ctx, name); err != nil {
+			return err
+		}
+		volumes, err := e.machineVolumes(ctx, name)
+		for _, v := range volumes {
+			if v.Name != RootVolume(name) && err == nil {
+				err = e.Host.Volumes.DeleteVolume(ctx, v.Name)
+			}
+		}
+		return err
 	}
 }
 
