@@ -1,0 +1,169 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestKilled ends up and down by SIGKILL at each thing that they say they do, with an
+// image that is uploaded, which has the most steps. What runs next heals it.
+func TestKilled(t *testing.T) {
+	p := root(t)
+	pr := p.project(t)
+	image := pr.image(t, "tiny")
+	copyFile(t, image, filepath.Join(pr.dir, "disk.qcow2"))
+	pr.machine(t, "victim", "image: ./disk.qcow2")
+	pr.ok(t, "up", "--no-wait", "victim") // makes the pool
+	pr.ok(t, "down", "--force", "victim")
+	pr.ok(t, "down", "tiny")
+	before := p.look(t)
+	t.Run("up", func(t *testing.T) {
+		for k := 1; pr.killed(t, k, "up", "--no-wait", "victim"); k++ {
+			if k%2 == 0 {
+				pr.ok(t, "down", "--force", "victim")
+				p.nothingLeft(t, before)
+				continue
+			}
+			pr.ok(t, "up", "--no-wait", "victim")
+			assert.Contains(t, pr.ok(t, "up", "--no-wait", "victim").err, "victim is up to date", "after event %d", k)
+			require.Len(t, qemus(t), 1, "after event %d", k)
+			pr.ok(t, "down", "--force", "victim")
+			p.nothingLeft(t, before)
+		}
+	})
+	t.Run("down", func(t *testing.T) {
+		pr.ok(t, "down", "--force", "victim")
+		for k := 1; ; k++ {
+			pr.ok(t, "up", "--no-wait", "victim")
+			more := pr.killed(t, k, "down", "--force", "victim")
+			if k%2 == 0 {
+				pr.ok(t, "up", "--no-wait", "victim")
+				require.Len(t, qemus(t), 1, "after event %d", k)
+			}
+			pr.ok(t, "down", "--force", "victim")
+			p.nothingLeft(t, before)
+			if !more {
+				return
+			}
+		}
+	})
+}
+
+// killed runs vmctl and kills it at its event number k; false when it was through
+// before.
+func (pr *project) killed(t *testing.T, k int, args ...string) bool {
+	t.Helper()
+	n, done := 0, false
+	r := pr.watched(t, args, func(_ event, vmctl *os.Process) {
+		if n++; n == k {
+			done = true
+			_ = vmctl.Kill() // it may have ended by itself
+		}
+	})
+	if !done {
+		require.Zero(t, r.code, r.err)
+	}
+	return done
+}
+
+// TestInterrupted is Ctrl-C in each of the steps of up.
+func TestInterrupted(t *testing.T) {
+	p := root(t)
+	pr := p.project(t)
+	pr.image(t, "tiny")
+	pr.ok(t, "up", "--no-wait", "tiny") // makes the pool
+	pr.ok(t, "down", "--force", "tiny")
+	before := p.look(t)
+
+	t.Run("build", func(t *testing.T) {
+		pr.write(t, "images/slow/flake.nix", `{
+  outputs = { self }: {
+    nixosConfigurations.slow.config.system.build.qcow2 = derivation {
+      name = "slow";
+      system = "x86_64-linux";
+      builder = "/bin/bash";
+      args = [ "-c" "echo counting sheep; while :; do read -t 60 </dev/zero; done" ];
+    };
+  };
+}
+`)
+		pr.machine(t, "slow", "image: images/slow")
+		s := p.shell(t, pr.dir)
+		s.send("vmctl up slow\n")
+		s.expect(`counting sheep`)
+		s.send(ctrlC)
+		shown, code := s.prompt("")
+		assert.Equal(t, 130, code)
+		assert.Contains(t, shown, "interrupted")
+		s.leave()
+		p.nothingLeft(t, before)
+	})
+	t.Run("upload", func(t *testing.T) {
+		// Large enough to be caught in the middle.
+		disk := filepath.Join(pr.dir, "large.img")
+		mbr := make([]byte, 512)
+		mbr[510], mbr[511] = 0x55, 0xaa
+		require.NoError(t, os.WriteFile(disk, mbr, 0o644))
+		require.NoError(t, os.Truncate(disk, 512<<20))
+		defer os.Remove(disk)
+		pr.machine(t, "uploads", "image: ./large.img")
+		r := pr.interrupted(t, func(e event) bool {
+			return strings.HasPrefix(e.ID, "uploads/upload volume") && e.Current > 0
+		}, "up", "--no-wait", "uploads")
+		assert.Equal(t, 130, r.code, r.err)
+		assert.Contains(t, r.err, "interrupted; what was begun has been taken back")
+		p.nothingLeft(t, before)
+	})
+	t.Run("start", func(t *testing.T) {
+		pr.machine(t, "starts", "image: images/tiny#tiny")
+		r := pr.interrupted(t, func(e event) bool {
+			return strings.HasPrefix(e.ID, "starts/start domain") && e.Status == "working"
+		}, "up", "starts")
+		assert.Equal(t, 130, r.code, r.err)
+		pr.ok(t, "down", "--force", "starts") // the image's root, if all was taken back
+		p.nothingLeft(t, before)
+	})
+	t.Run("wait", func(t *testing.T) {
+		s := p.shell(t, pr.dir)
+		s.send("vmctl up tiny\n")
+		s.expect(`wait until tiny is ready`)
+		s.send(ctrlC)
+		shown, code := s.prompt("")
+		assert.Equal(t, 130, code)
+		assert.Contains(t, unwrap(shown), "tiny keeps booting")
+		s.leave()
+		assert.Len(t, qemus(t), 1, "what is up stays up")
+		pr.ok(t, "down", "--force", "tiny")
+		p.nothingLeft(t, before)
+	})
+	t.Run("stop", func(t *testing.T) {
+		pr.ok(t, "up", "--no-wait", "tiny")
+		r := pr.interrupted(t, func(e event) bool { return strings.HasPrefix(e.ID, "tiny/stop domain") }, "down", "tiny")
+		assert.Equal(t, 130, r.code, r.err)
+		assert.Contains(t, r.err, "it may still do so")
+		pr.ok(t, "down", "--force", "tiny")
+		p.nothingLeft(t, before)
+	})
+}
+
+// interrupted runs vmctl and sends it SIGINT at an event.
+func (pr *project) interrupted(t *testing.T, at func(event) bool, args ...string) result {
+	t.Helper()
+	sent := false
+	r := pr.watched(t, args, func(e event, vmctl *os.Process) {
+		if !sent && at(e) {
+			sent = true
+			require.NoError(t, vmctl.Signal(syscall.SIGINT))
+		}
+	})
+	require.True(t, sent, "the moment came\n%s", r.err)
+	return r
+}
