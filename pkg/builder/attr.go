@@ -2,10 +2,11 @@ package builder
 
 import (
 	"regexp"
-	"sort"
+	"slices"
 	"strings"
 
 	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
 )
 
 // configurations is where a flake's machines are, by nix's own convention.
@@ -81,7 +82,7 @@ func image(name string) attrPath {
 
 // choose picks the configuration to build among those a flake has.
 func choose(names []string, ref Ref) (attrPath, error) {
-	sort.Strings(names)
+	slices.Sort(names)
 	for _, want := range []string{defaultName, ref.Machine} {
 		for _, name := range names {
 			if name == want {
@@ -118,17 +119,15 @@ func orMachine(ref Ref) string {
 	return " or " + ref.Machine
 }
 
-// missing is the error for a configuration that does not exist, with those that do,
-// nearest first.
+// missing is the error for a configuration that does not exist, with those that do.
 func missing(name string, names []string, ref Ref) error {
 	if len(names) == 0 {
 		_, err := choose(nil, ref)
 		return err
 	}
-	names = nearest(name, names)
 	err := fault.New(fault.NotFound, "%s has no nixosConfigurations.%s; it has %s", ref.display(), name, list(names))
-	if distance(name, names[0]) <= max(2, len(name)/3) {
-		return err.WithHint("did you mean %s? write image: %s#%s", names[0], ref.display(), names[0])
+	if meant := spec.Nearest(name, names); meant != "" {
+		return err.WithHint("did you mean %s? write image: %s#%s", meant, ref.display(), meant)
 	}
 	return err.WithHint("name one of them in the definition: image: %s#%s", ref.display(), names[0])
 }
@@ -140,34 +139,4 @@ func list(names []string) string {
 		return strings.Join(names[:most], ", ") + ", …"
 	}
 	return strings.Join(names, ", ")
-}
-
-// nearest sorts by edit distance, then by name.
-func nearest(to string, names []string) []string {
-	sorted := append([]string(nil), names...)
-	sort.SliceStable(sorted, func(i, j int) bool {
-		di, dj := distance(to, sorted[i]), distance(to, sorted[j])
-		return di < dj || di == dj && sorted[i] < sorted[j]
-	})
-	return sorted
-}
-
-// distance is the Levenshtein distance.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

@@ -141,35 +141,11 @@ func nearest(dir, name string) string {
 	defer d.Close()
 	const most = 1000
 	entries, _ := d.ReadDir(most) // what could be read is enough for a hint
-	best, least := "", max(2, len(name)/3)+1
+	var files []string
 	for _, e := range entries {
-		if e.IsDir() || len(e.Name()) > 2*len(name)+8 {
-			continue
-		}
-		if n := distance(name, e.Name()); n < least {
-			best, least = e.Name(), n
+		if !e.IsDir() {
+			files = append(files, e.Name())
 		}
 	}
-	return best
-}
-
-// distance is how many bytes must be changed, added or removed.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
+	return spec.Nearest(name, files)
 }
