@@ -1,0 +1,2 @@
+{ config, lib, pkgs, diskSize, format, partitionTableType, copyChannel }:
+{ inherit diskSize format partitionTableType copyChannel; }
