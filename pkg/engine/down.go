@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,7 +69,9 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 	if err := e.apply(ctx, plan); err != nil {
 		return nil, err
 	}
-	return removal, e.removeUnusedBases(ctx, domain)
+	bases, err := e.removeUnusedBases(ctx, domain)
+	removal.Existed = removal.Existed || len(bases) > 0
+	return removal, err
 }
 
 // machineVolumes are the volumes in the pool that up made for the machine. A pool that
@@ -93,34 +96,80 @@ func (e *Engine) machineVolumes(ctx context.Context, name string) ([]Volume, err
 }
 
 // removeUnusedBases removes the image that the machine's root disk lay on, when it was
-// uploaded and nothing else lies on it.
-func (e *Engine) removeUnusedBases(ctx context.Context, was *Domain) error {
-	if was == nil || was.Record == nil || was.Record.Image == "" || !strings.Contains(was.Record.Base, "/"+basePrefix+was.Record.Image) {
-		return nil
+// uploaded and nothing else lies on it. Without a domain nobody knows which image that
+// was: an up that was killed may have left any, and all that nothing lies on go.
+func (e *Engine) removeUnusedBases(ctx context.Context, was *Domain) ([]string, error) {
+	if was != nil {
+		if was.Record == nil || was.Record.Image == "" || !strings.Contains(was.Record.Base, "/"+basePrefix+was.Record.Image) {
+			return nil, nil
+		}
+		return e.removeUnusedBase(ctx, ctx, was.Record.Image)
 	}
-	unlock, err := e.Locker.Lock(ctx, basePrefix+was.Record.Image)
+	pool, err := e.Host.Pools.Pool(ctx)
+	if err != nil || pool.State != PoolActive {
+		return nil, err
+	}
+	all, err := e.Host.Volumes.ListVolumes(ctx, basePrefix)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	// An image that another vmctl is at work on is not waited for.
+	once, cancel := context.WithCancel(ctx)
+	cancel()
+	var removed []string
+	for _, image := range imagesOf(all) {
+		names, err := e.removeUnusedBase(ctx, once, image)
+		if err != nil && !fault.Is(err, fault.Interrupted) {
+			return removed, err
+		}
+		removed = append(removed, names...)
+	}
+	return removed, ctx.Err()
+}
+
+// imagesOf are the IDs of the uploaded images among volumes.
+func imagesOf(volumes []Volume) []string {
+	var ids []string
+	for _, v := range volumes {
+		name, ok := strings.CutPrefix(v.Name, basePrefix)
+		id, _, _ := strings.Cut(name, ".")
+		if ok && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// removeUnusedBase removes an uploaded image unless something lies on it. It waits for
+// the image's lock until lock ends.
+func (e *Engine) removeUnusedBase(ctx, lock context.Context, image string) ([]string, error) {
+	unlock, err := e.Locker.Lock(lock, basePrefix+image)
+	if err != nil {
+		return nil, err
 	}
 	defer unlock()
 	all, err := e.Host.Volumes.ListVolumes(ctx, "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var unused []Volume
 	for _, v := range all {
-		if v.Backing == was.Record.Base {
-			return nil
-		}
-		if strings.HasPrefix(v.Name, basePrefix+was.Record.Image) {
+		if strings.HasPrefix(v.Name, basePrefix+image+".") {
 			unused = append(unused, v)
 		}
 	}
-	for i := len(unused) - 1; i >= 0; i-- {
-		// The marker sorts behind its volume and goes first.
-		if err := e.Host.Volumes.DeleteVolume(ctx, unused[i].Name); err != nil && !fault.Is(err, fault.NotFound) {
-			return err
+	for _, v := range all {
+		if slices.ContainsFunc(unused, func(base Volume) bool { return v.Backing == base.Path }) {
+			return nil, nil
 		}
 	}
-	return nil
+	var removed []string
+	for _, v := range slices.Backward(unused) {
+		// The marker sorts behind its volume and goes first.
+		if err := e.Host.Volumes.DeleteVolume(ctx, v.Name); err != nil && !fault.Is(err, fault.NotFound) {
+			return removed, err
+		}
+		removed = append(removed, v.Name)
+	}
+	return removed, nil
 }
