@@ -53,6 +53,7 @@ func (l *Locks) Lock(ctx context.Context, name string) (func(), error) {
 				// Removed while it is held: nobody can have the new file and the old lock.
 				_ = os.Remove(path)
 				_ = lock.Unlock()
+				l.sweep()
 				_ = os.Remove(l.dir)
 			}, nil
 		}
@@ -69,6 +70,21 @@ func (l *Locks) Lock(ctx context.Context, name string) (func(), error) {
 			return nil, fault.New(fault.Interrupted, "interrupted while waiting for another vmctl to finish with %s", name)
 		case <-time.After(retry):
 		}
+	}
+}
+
+// sweep removes the files of locks whose holders were killed.
+func (l *Locks) sweep() {
+	left, err := filepath.Glob(filepath.Join(l.dir, "*.lock"))
+	if err != nil {
+		return
+	}
+	for _, path := range left {
+		lock := flock.New(path, flock.SetPermissions(0o600))
+		if ok, err := lock.TryLock(); err == nil && ok && same(lock, path) {
+			_ = os.Remove(path)
+		}
+		_ = lock.Unlock()
 	}
 }
 

@@ -96,6 +96,22 @@ func TestLockOfADeadProcessIsTaken(t *testing.T) {
 	assert.NoDirExists(t, left)
 }
 
+func TestLocksOfDeadProcessesAreSwept(t *testing.T) {
+	dirs := state.Dirs{Runtime: t.TempDir()}
+	dir := filepath.Join(dirs.Runtime, "qemu____system")
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "killed.lock"), nil, 0o600))
+	held, err := dirs.Locks("qemu:///system", progress.Discard).Lock(t.Context(), "held")
+	require.NoError(t, err)
+	unlock, err := dirs.Locks("qemu:///system", progress.Discard).Lock(t.Context(), "example")
+	require.NoError(t, err)
+	unlock()
+	assert.NoFileExists(t, filepath.Join(dir, "killed.lock"))
+	assert.FileExists(t, filepath.Join(dir, "held.lock"), "one that is held stays")
+	held()
+	assert.NoDirExists(t, dir)
+}
+
 func TestWaitingSaysSoAndCanBeInterrupted(t *testing.T) {
 	dirs := state.Dirs{Runtime: t.TempDir()}
 	unlock, err := dirs.Locks("qemu:///system", progress.Discard).Lock(t.Context(), "example")
