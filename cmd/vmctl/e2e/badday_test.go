@@ -70,7 +70,6 @@ func foreignDomain(t *testing.T, pr *project) {
 	for _, verb := range []string{"up", "plan", "down", "stop", "start", "restart", "console", "logs"} {
 		pr.refused(t, 5, []string{verb, "theirs"}, "theirs", "vmctl did not make it", "hint:")
 	}
-	pr.refused(t, 5, []string{"up", "--adopt", "--replace", "theirs"}, "vmctl did not make it")
 	pr.refused(t, 5, []string{"down", "--force", "theirs"}, "vmctl did not make it")
 	assert.NotContains(t, pr.p.ok(t, "/", "list").out, "theirs")
 	assert.Contains(t, pr.ok(t, "list", "-a").out, "theirs")
@@ -288,13 +287,13 @@ func TestImageFiles(t *testing.T) {
 		qemuImg(t, "create", "-q", "-f", "qcow2", "-o", "data_file="+dir("data.raw")+",data_file_raw=on", dir("data.qcow2"), "16M")
 		secret := fingerprint(t, dir("data.raw"))
 		for name, word := range map[string]string{
-			"truncated": "cut short", "empty": "is empty", "text": "is not a qcow2", "backing": "backing file", "data": "data file",
+			"truncated": "cut short", "empty": "is empty", "text": "is not a qcow2", "backing": "backing file", "data": "keeps its data in another file",
 		} {
 			pr.machine(t, "bad", "image: ./"+name+".qcow2")
-			pr.refused(t, 7, []string{"up", "bad"}, "./"+name+".qcow2", word)
+			pr.refused(t, 7, []string{"up", "bad"}, name+".qcow2", word)
 		}
 		pr.machine(t, "bad", "image: ./disc.qcow2")
-		pr.refused(t, 4, []string{"up", "bad"}, "there is no image ./disc.qcow2", "did you mean disk.qcow2?")
+		pr.refused(t, 4, []string{"up", "bad"}, "there is no image", "disc.qcow2", "did you mean", "disk.qcow2?")
 		assert.Equal(t, secret, fingerprint(t, dir("data.raw")), "what an image names is not touched")
 	})
 	t.Run("shared", func(t *testing.T) {

@@ -148,7 +148,7 @@ func TestInterrupted(t *testing.T) {
 		pr.ok(t, "up", "--no-wait", "tiny")
 		r := pr.interrupted(t, func(e event) bool { return strings.HasPrefix(e.ID, "tiny/stop domain") }, "down", "tiny")
 		assert.Equal(t, 130, r.code, r.err)
-		assert.Contains(t, r.err, "it may still do so")
+		assert.Contains(t, r.err, "vmctl: interrupted")
 		pr.ok(t, "down", "--force", "tiny")
 		p.nothingLeft(t, before)
 	})
