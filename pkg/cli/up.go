@@ -140,8 +140,10 @@ func (c *call) worthBuilding(ctx context.Context, t *target, e *engine.Engine, a
 	if t.machine.Image.Kind != spec.ImageFlake || c.hasRoots(e.Host.URI, t.name) {
 		return nil
 	}
-	_, err := e.Managed(ctx, t.name)
-	if fault.Is(err, fault.NotFound) || adopt && fault.Is(err, fault.Refused) {
+	d, err := e.Managed(ctx, t.name)
+	// What vmctl did not make cannot be taken over, either.
+	adoptable := adopt && fault.Is(err, fault.Refused) && d != nil && d.Record != nil
+	if fault.Is(err, fault.NotFound) || adoptable {
 		return nil
 	}
 	return err
