@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -107,13 +106,5 @@ func replace(t *testing.T, screen string) {
 	for line := range strings.Lines(strings.TrimSpace(screen) + "\n") {
 		block.WriteString(strings.TrimRight("    "+strings.TrimRight(line, "\n"), " ") + "\n")
 	}
-	text, err := os.ReadFile(readme)
-	require.NoError(t, err)
-	between := regexp.MustCompile(`(?s)(<!-- session:begin[^>]*-->\n).*(<!-- session:end -->)`)
-	require.Regexp(t, between, string(text))
-	whole := between.ReplaceAllStringFunc(string(text), func(old string) string {
-		m := between.FindStringSubmatch(old)
-		return m[1] + "\n" + block.String() + "\n" + m[2]
-	})
-	require.NoError(t, os.WriteFile(readme, []byte(whole), 0o644))
+	testenv.Section(t, readme, "session", block.String())
 }
