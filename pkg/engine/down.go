@@ -54,6 +54,11 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 			}, nil))
 		}
 	}
+	if domain != nil {
+		if err := e.activatePool(ctx, name); err != nil {
+			return nil, err
+		}
+	}
 	volumes, err := e.machineVolumes(ctx, name)
 	if err != nil {
 		return nil, err
@@ -72,6 +77,16 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 	bases, err := e.removeUnusedBases(ctx, domain)
 	removal.Existed = removal.Existed || len(bases) > 0
 	return removal, err
+}
+
+// activatePool makes the pool show what is in it: the root disk of a machine would stay
+// behind, and come back with the next up.
+func (e *Engine) activatePool(ctx context.Context, machine string) error {
+	pool, err := e.Host.Pools.Pool(ctx)
+	if err != nil {
+		return err
+	}
+	return e.apply(ctx, &Plan{Machine: machine, Host: e.Host.URI, Ops: poolOps(pool)})
 }
 
 // machineVolumes are the volumes in the pool that up made for the machine. A pool that

@@ -84,12 +84,23 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 	if err != nil {
 		return nil, err
 	}
+	first := []Op{}
+	if plan.partial {
+		if err := e.apply(ctx, plan); err != nil {
+			return nil, err
+		}
+		first = plan.Ops
+		if plan, err = e.Plan(ctx, w, o); err != nil {
+			return nil, err
+		}
+	}
 	if err := plan.allowed(); err != nil {
 		return nil, err
 	}
 	if err := e.apply(ctx, plan); err != nil {
 		return nil, err
 	}
+	plan.Ops = append(first, plan.Ops...)
 	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), LogVolume: LogVolume(w.Machine.Name)}, nil
 }
 

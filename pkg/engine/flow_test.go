@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -292,6 +293,32 @@ func without(names []string, name string) []string {
 		}
 	}
 	return kept
+}
+
+func TestAPoolThatIsNotActiveHidesNothing(t *testing.T) {
+	h, w := enginetest.NewHost(enginetest.Options{}), inStore()
+	up(t, h, w, engine.Options{})
+	h.StopPool()
+	h.Forget()
+	w.Machine.Autostart = false
+	outcome := up(t, h, w, engine.Options{})
+	assert.False(t, outcome.Started, "the guest runs on")
+	assert.Equal(t, []string{"BuildPool", "StartPool", "SetAutostart"}, methods(h.Changes()))
+	assert.Len(t, outcome.Plan.Ops, 3, "all that was done is told")
+
+	h.StopPool()
+	assert.True(t, down(t, h).Existed)
+	assert.Empty(t, h.VolumeNames(), "what is in the pool is found all the same")
+}
+
+// methods are the names of calls without their arguments.
+func methods(calls []string) []string {
+	names := make([]string, len(calls))
+	for i, call := range calls {
+		names[i], _, _ = strings.Cut(call, " ")
+		names[i], _, _ = strings.Cut(names[i], "(")
+	}
+	return names
 }
 
 func TestForeignDomainsAreNeverTouched(t *testing.T) {

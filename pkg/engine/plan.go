@@ -22,6 +22,8 @@ type Plan struct {
 
 	// replace says why the root disk has to be replaced, when nobody allowed it.
 	replace string
+	// partial says that the rest can be planned only after this has been done.
+	partial bool
 }
 
 // Empty says that there is nothing to do.
@@ -62,6 +64,13 @@ func (e *Engine) plan(w Wanted, s *snapshot, o Options) (*Plan, error) {
 	p := &planner{e: e, w: w, s: s, o: o, plan: &Plan{
 		Machine: w.Machine.Name, Host: e.Host.URI, Ops: []Op{}, Pending: []string{}, Notes: []string{},
 	}}
+	if s.domain != nil && s.pool.State != PoolActive {
+		// A root disk that cannot be seen is not one that is gone.
+		p.add(poolOps(s.pool)...)
+		p.plan.partial = true
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("storage pool %s is not active: what else there is to do shows when it is", s.pool.Name))
+		return p.plan, nil
+	}
 	if err := p.disks(); err != nil {
 		return nil, err
 	}
@@ -129,11 +138,17 @@ func (p *planner) disks() error {
 	p.base = p.image()
 	switch {
 	case root == nil:
+		if p.running() && !p.o.Replace {
+			// The guest still has the deleted file open: stopping it is what loses it.
+			p.plan.replace = "its file is gone, and only the running guest still has it"
+		}
 		p.stop("its root disk is gone")
 		p.makeRoot(size, "not there")
+	case root.Backing == "" && root.Allocation > unwritten:
+		// As after virsh blockpull: the image is in it, too.
+		p.replaceRoot(size, "it lies on no image any more")
 	case root.Backing == "":
 		// Every root disk of ours lies on an image: this one was never finished.
-		p.stop("its root disk was never finished")
 		p.add(deleteVolume(root.Name, "never finished"))
 		p.makeRoot(size, "was never finished")
 	case p.imageOf() != p.imageWanted():
@@ -176,11 +191,16 @@ func (p *planner) imageOf() string {
 
 func (p *planner) imageWanted() string { return p.w.Image.ShortID() }
 
-// unwritten is the most that an overlay takes before a guest has written to it.
-const unwritten = spec.MiB
+// unwritten is the most that an overlay takes before a guest has written to it: qemu-img
+// makes one of 196 KiB, and the first byte written adds 128 KiB.
+const unwritten = 256 * spec.KiB
+
+// written says that there may be something in the root disk. A machine that is defined
+// has most likely been booted, whatever its disk takes on a file system that compresses.
+func (p *planner) written() bool { return p.s.domain != nil || p.s.root.Allocation > unwritten }
 
 func (p *planner) replaceRoot(size spec.Size, cause string) {
-	written := p.s.root.Allocation > unwritten || p.running()
+	written := p.written()
 	if written && !p.o.Replace {
 		p.plan.replace = cause
 	}

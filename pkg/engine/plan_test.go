@@ -99,7 +99,7 @@ start domain example (new)`,
 			"define domain example (not defined)\nstart domain example (new)",
 		},
 		"killed while the volume was made": {
-			func(c *world) { c.s.domain, c.s.root.Backing = nil, "" },
+			func(c *world) { c.s.domain, c.s.root.Backing, c.s.root.Allocation = nil, "", 0 },
 			`delete volume ROOT (never finished)
 create volume ROOT (was never finished: 10GiB on nix-aaaaaaaaaaaa)
 define domain example (not defined)
@@ -210,13 +210,25 @@ define domain example (not defined)
 autostart domain example (autostart off → on)
 start domain example (was stopped)`,
 		},
-		"another image, and the old one never booted": {
-			func(c *world) { c.off(); c.newImage(); c.s.root.Allocation = 200 * spec.KiB },
-			`undefine domain example (its root disk is replaced)
-delete volume ROOT (image nix-aaaaaaaaaaaa → nix-bbbbbbbbbbbb)
-create volume ROOT (image nix-aaaaaaaaaaaa → nix-bbbbbbbbbbbb: 10GiB on nix-bbbbbbbbbbbb)
+		"another image, and the old one was never defined": {
+			func(c *world) { c.s.domain = nil; c.newImage(); c.s.root.Allocation = 200 * spec.KiB },
+			`delete volume ROOT (image /nix/store/aaaa-image/nixos.qcow2 → nix-bbbbbbbbbbbb)
+create volume ROOT (image /nix/store/aaaa-image/nixos.qcow2 → nix-bbbbbbbbbbbb: 10GiB on nix-bbbbbbbbbbbb)
 define domain example (not defined)
-start domain example (shut off)`,
+start domain example (new)`,
+		},
+		"a root disk that was cut loose from its image": {
+			func(c *world) { c.s.root.Backing = "" },
+			`stop domain example (its root disk is replaced)
+undefine domain example (its root disk is replaced)
+delete volume ROOT (it lies on no image any more), DESTROYS DATA
+create volume ROOT (it lies on no image any more: 10GiB on nix-aaaaaaaaaaaa)
+define domain example (not defined)
+start domain example (was stopped)`,
+		},
+		"a pool that is not active": {
+			func(c *world) { c.s.pool.State, c.s.root = PoolInactive, nil; c.w.Machine.CPUs = 4 },
+			"build pool vmctl (directory /var/lib/libvirt/images/vmctl)\nstart pool vmctl",
 		},
 		"firmware, network and ports": {
 			func(c *world) {
@@ -369,18 +381,35 @@ func TestPlanRefuses(t *testing.T) {
 }
 
 func TestReplacingIsShownButNotAllowedUnasked(t *testing.T) {
-	c := settled()
-	c.newImage()
-	plan, err := c.e.plan(c.w, c.s, c.o)
-	require.NoError(t, err)
-	err = plan.allowed()
-	require.EqualError(t, err, "the root disk of example would be replaced and what is in it lost: image nix-aaaaaaaaaaaa → nix-bbbbbbbbbbbb")
-	assert.Equal(t, fault.Refused, fault.KindOf(err))
-	assert.Contains(t, fault.HintOf(err), "vmctl up --replace example")
-	c.o.Replace = true
-	plan, err = c.e.plan(c.w, c.s, c.o)
-	require.NoError(t, err)
-	assert.NoError(t, plan.allowed())
+	const image = "image nix-aaaaaaaaaaaa → nix-bbbbbbbbbbbb"
+	for name, tc := range map[string]struct {
+		change func(c *world)
+		why    string
+	}{
+		"another image":                      {func(c *world) { c.newImage() }, image},
+		"a guest that wrote next to nothing": {func(c *world) { c.off(); c.newImage(); c.s.root.Allocation = 200 * spec.KiB }, image},
+		"a domain that was undefined by hand": {
+			func(c *world) { c.s.domain = nil; c.newImage(); c.s.root.Allocation = 324 * spec.KiB },
+			"image /nix/store/aaaa-image/nixos.qcow2 → nix-bbbbbbbbbbbb",
+		},
+		"cut loose from its image":        {func(c *world) { c.off(); c.s.root.Backing = "" }, "it lies on no image any more"},
+		"deleted by hand under its guest": {func(c *world) { c.s.root = nil }, "its file is gone, and only the running guest still has it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := settled()
+			tc.change(c)
+			plan, err := c.e.plan(c.w, c.s, c.o)
+			require.NoError(t, err)
+			err = plan.allowed()
+			require.EqualError(t, err, "the root disk of example would be replaced and what is in it lost: "+tc.why)
+			assert.Equal(t, fault.Refused, fault.KindOf(err))
+			assert.Contains(t, fault.HintOf(err), "vmctl up --replace example")
+			c.o.Replace = true
+			plan, err = c.e.plan(c.w, c.s, c.o)
+			require.NoError(t, err)
+			assert.NoError(t, plan.allowed())
+		})
+	}
 }
 
 func TestSoftwareEmulationIsNoted(t *testing.T) {

@@ -33,6 +33,13 @@ func (h *Host) PlantVolume(v engine.Volume, content []byte) {
 	h.volumes[v.Name] = &volume{Volume: v, content: content}
 }
 
+// StopPool makes the pool inactive, as virsh pool-destroy does: the files stay.
+func (h *Host) StopPool() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pool.State = engine.PoolInactive
+}
+
 // VolumeNames are the names of all files in the pool.
 func (h *Host) VolumeNames() []string {
 	h.mu.Lock()
