@@ -371,6 +371,18 @@ func TestStopping(t *testing.T) {
 	}
 }
 
+func TestAnAgentThatKeepsSilentIsNotWaitedForLonger(t *testing.T) {
+	h := enginetest.NewHost(enginetest.Options{})
+	h.SetGuest("example", enginetest.Guest{Agent: true})
+	up(t, h, inStore(), engine.Options{})
+	silent := make(chan struct{})
+	defer close(silent)
+	h.Before("ShutdownDomain", func() { <-silent })
+	how, err := on(h).Stop(t.Context(), "example", engine.DownOptions{Timeout: 50 * time.Millisecond})
+	require.NoError(t, err)
+	assert.Equal(t, engine.HaltedDestroyed, how)
+}
+
 func TestStoppingIsInterruptedAndCut(t *testing.T) {
 	h := enginetest.NewHost(enginetest.Options{})
 	h.SetGuest("example", enginetest.Guest{IgnoresShutdown: true})

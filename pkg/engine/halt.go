@@ -44,11 +44,9 @@ func (e *Engine) halt(ctx context.Context, name string, timeout time.Duration, f
 			return "", err
 		}
 	}
-	if err := e.ask(ctx, name); err != nil {
-		return "", err
-	}
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
+	asked := e.askAgent(watch, name)
 	again := time.NewTicker(acpiAgain)
 	defer again.Stop()
 	for {
@@ -56,6 +54,14 @@ func (e *Engine) halt(ctx context.Context, name string, timeout time.Duration, f
 		case <-ctx.Done():
 			return "", fault.New(fault.Interrupted, "interrupted while %s was shutting down; it may still do so", name).
 				WithHint("vmctl stop --force %s destroys it at once", name)
+		case err := <-asked:
+			asked = nil
+			if err == nil || ctx.Err() != nil {
+				continue
+			}
+			if err := e.unlessOff(ctx, name, e.Host.Domains.ShutdownDomain(ctx, name, ShutdownACPI)); err != nil {
+				return "", err
+			}
 		case event, open := <-events:
 			switch {
 			case !open || event.Kind == EventDisconnected:
@@ -77,16 +83,17 @@ func (e *Engine) halt(ctx context.Context, name string, timeout time.Duration, f
 	}
 }
 
-// ask asks the guest to power off, by its agent where one listens.
-func (e *Engine) ask(ctx context.Context, name string) error {
-	connected, err := e.Host.Events.AgentConnected(ctx, name)
-	if err != nil {
-		return err
+// askAgent asks the guest to power off by its agent, and gives an error where none
+// obeys. libvirt answers when the guest is off or a minute has passed, so that nobody
+// may wait for the answer alone.
+func (e *Engine) askAgent(ctx context.Context, name string) <-chan error {
+	asked := make(chan error, 1)
+	if connected, err := e.Host.Events.AgentConnected(ctx, name); err != nil || !connected {
+		asked <- fault.New(fault.NotFound, "no agent listens in %s", name)
+		return asked
 	}
-	if connected && e.Host.Domains.ShutdownDomain(ctx, name, ShutdownAgent) == nil {
-		return nil
-	}
-	return e.unlessOff(ctx, name, e.Host.Domains.ShutdownDomain(ctx, name, ShutdownACPI))
+	go func() { asked <- e.Host.Domains.ShutdownDomain(ctx, name, ShutdownAgent) }()
+	return asked
 }
 
 func (e *Engine) destroy(ctx context.Context, name string) error {
