@@ -72,6 +72,10 @@ func (w *watcher) wait(ctx context.Context) (string, error) {
 	if connected, err := w.host.Events.AgentConnected(ctx, w.name); err != nil || connected {
 		return ByAgent, err
 	}
+	// It may have stopped before the watch began.
+	if d, err := w.host.Domains.Domain(ctx, w.name); err != nil || !d.State.Active() {
+		return "", w.gone(ctx, err)
+	}
 	var deadline <-chan time.Time
 	if w.o.Timeout > 0 {
 		timer := time.NewTimer(w.o.Timeout)
@@ -92,8 +96,7 @@ func (w *watcher) wait(ctx context.Context) (string, error) {
 			case event.Kind == engine.EventAgent:
 				return ByAgent, nil
 			case event.Kind == engine.EventStopped || event.Kind == engine.EventCrashed || event.Kind == engine.EventUndefined:
-				_ = w.read(ctx)
-				return "", w.failed(fault.Other, "%s stopped before it was ready", w.name)
+				return "", w.gone(ctx, nil)
 			}
 		case <-ticker.C:
 			if err := w.read(ctx); err != nil {
@@ -106,6 +109,15 @@ func (w *watcher) wait(ctx context.Context) (string, error) {
 			return "", w.failed(fault.Timeout, "%s was not ready within %s: its guest agent did not answer and its console asked for no login", w.name, w.o.Timeout)
 		}
 	}
+}
+
+// gone is the error of a guest that is off, unless err has another reason.
+func (w *watcher) gone(ctx context.Context, err error) error {
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	_ = w.read(ctx)
+	return w.failed(fault.Other, "%s stopped before it was ready", w.name)
 }
 
 // read takes in what the console has printed since the last time.

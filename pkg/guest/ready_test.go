@@ -110,6 +110,13 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
+func TestAGuestThatStoppedBeforeTheWaitIsNotWaitedFor(t *testing.T) {
+	h := boot(t, enginetest.Guest{Prints: "no bootable device"})
+	require.NoError(t, h.DestroyDomain(t.Context(), "example"))
+	_, err := wait(t.Context(), h, time.Minute, progress.Discard)
+	require.EqualError(t, err, "example stopped before it was ready")
+}
+
 func TestTheConsolesLatestLineIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := boot(t, enginetest.Guest{Prints: strings.Repeat("noise\r\n", 10000) + "Starting sshd\x1b[K\r\n"})
