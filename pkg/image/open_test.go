@@ -248,6 +248,18 @@ func TestFromStore(t *testing.T) {
 	assert.Equal(t, "nix-"+hash[:31]+"1", img.ID)
 	assert.Equal(t, Raw, img.Format)
 
+	// As the builder finds it: an output may link to an image in another store path.
+	linked := filepath.Join(store, hash[:31]+"2-image", "nixos.qcow2")
+	require.NoError(t, os.Mkdir(filepath.Dir(linked), 0o755))
+	put(t, linked, sound())
+	require.NoError(t, os.Symlink(linked, filepath.Join(out, "linked.qcow2")))
+	for _, path := range []string{linked, filepath.Join(out, "linked.qcow2")} {
+		img, err = FromStore(t.Context(), path, out, "x", true)
+		require.NoError(t, err)
+		assert.Equal(t, "nix-"+hash[:31]+"2", img.ID)
+		assert.Equal(t, linked, img.Path)
+	}
+
 	outside := filepath.Join(t.TempDir(), "x.qcow2")
 	put(t, outside, sound())
 	require.NoError(t, os.Symlink(outside, filepath.Join(out, "link.qcow2")))

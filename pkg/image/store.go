@@ -21,10 +21,11 @@ const (
 )
 
 // FromStore verifies an image that nix built: path is the image file, outPath the
-// store path of the output it lies in. The ID is "nix-<store hash>", since a store
-// path never changes and its bytes need not be read; an image that is not the
-// output itself nor called nixos.qcow2 gets the digest of its place in the output
-// added, so that two files of one output never share an ID.
+// store path of the output that has it, itself or by a link to another store path. The
+// ID is "nix-<store hash>" of the store path that the file lies in, since such a path
+// never changes and its bytes need not be read; an image that is not the store path
+// itself nor called nixos.qcow2 gets the digest of its place there added, so that two
+// files of one store path never share an ID.
 //
 // The image is in place when QEMU can open it there: on a session connection QEMU
 // runs as the caller, on a system one as a user of its own, so every directory on
@@ -32,9 +33,11 @@ const (
 // the caller uploads it.
 func FromStore(ctx context.Context, path, outPath, source string, session bool) (engine.Image, error) {
 	s := subject{path}
-	id, err := s.storeID(path, outPath)
-	if err != nil {
+	if _, err := storeHashOf(outPath); err != nil {
 		return engine.Image{}, err
+	}
+	if !within(path, filepath.Dir(outPath)) {
+		return engine.Image{}, s.bad("does not lie in the store of %s", ansi.Plain(outPath))
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -47,6 +50,10 @@ func FromStore(ctx context.Context, path, outPath, source string, session bool) 
 	if !within(real, store) {
 		return engine.Image{}, s.bad("is a link to %s, outside the nix store", ansi.Plain(real)).
 			WithHint("let the derivation copy the image into its output")
+	}
+	id, err := storeID(real, store)
+	if err != nil {
+		return engine.Image{}, err
 	}
 	f, info, err := s.open(real)
 	if err != nil {
@@ -70,21 +77,32 @@ func within(path, dir string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
-func (s subject) storeID(path, outPath string) (string, error) {
-	hash, name, ok := strings.Cut(filepath.Base(outPath), "-")
-	if !ok || name == "" || len(hash) != storeHash || strings.Trim(hash, storeAlphabet) != "" || !filepath.IsAbs(outPath) {
-		return "", fault.New(fault.Build, "%s is not a path of a nix store", ansi.Plain(outPath))
+// storeID names a file below a store, both without links.
+func storeID(file, store string) (string, error) {
+	rel, err := filepath.Rel(store, file)
+	if err != nil {
+		return "", err
 	}
-	rel, err := filepath.Rel(outPath, path)
-	if err != nil || !within(path, outPath) {
-		return "", s.bad("does not lie in the output %s", ansi.Plain(outPath))
+	entry, place, _ := strings.Cut(rel, "/")
+	hash, err := storeHashOf(filepath.Join(store, entry))
+	if err != nil {
+		return "", err
 	}
 	id := "nix-" + hash
-	if rel != "." && rel != "nixos.qcow2" {
-		sum := sha256.Sum256([]byte(rel))
+	if place != "" && place != "nixos.qcow2" {
+		sum := sha256.Sum256([]byte(place))
 		id += "-" + hex.EncodeToString(sum[:8])
 	}
 	return id, nil
+}
+
+// storeHashOf is the hash in the name of a store path.
+func storeHashOf(path string) (string, error) {
+	hash, name, ok := strings.Cut(filepath.Base(path), "-")
+	if !ok || name == "" || len(hash) != storeHash || strings.Trim(hash, storeAlphabet) != "" || !filepath.IsAbs(path) {
+		return "", fault.New(fault.Build, "%s is not a path of a nix store", ansi.Plain(path))
+	}
+	return hash, nil
 }
 
 // reachable says that everybody may read the file, which has no links in its path.
