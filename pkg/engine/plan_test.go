@@ -45,7 +45,7 @@ func settled() *world {
 	c.s = &snapshot{
 		domain: &Domain{
 			Name: "example", UUID: UUID("example"), State: StateRunning, Record: &record,
-			Memory: spec.GiB, CPUs: 2,
+			Memory: spec.GiB, CPUs: 2, Disks: []string{poolDir + "/" + RootVolume("example")},
 			Live: &Live{Record: &live, Memory: spec.GiB, MaxMemory: spec.GiB, CPUs: 2, MaxCPUs: 2},
 		},
 		pool:         Pool{Name: "vmctl", Target: poolDir, State: PoolActive, Autostart: true},
@@ -332,6 +332,11 @@ func TestPlanRefuses(t *testing.T) {
 			func(c *world) { c.w.Machine.Disk = 5 * spec.GiB }, fault.Refused,
 			"the root disk of example is 10GiB and cannot shrink to 5GiB",
 			"set disk back to 10GiB, or make the disk anew and lose what is in it: vmctl up --replace example",
+		},
+		"changed while a snapshot lies on the root disk": {
+			func(c *world) { c.w.Machine.CPUs, c.s.domain.Disks = 4, []string{poolDir + "/example.snap"} }, fault.Refused,
+			"example cannot be changed: its disk is /var/lib/libvirt/images/vmctl/example.snap and no longer the root disk that vmctl made, as after virsh snapshot-create --disk-only",
+			"merge it into the root disk while the guest runs: virsh -c qemu:///system blockcommit example vda --active --pivot",
 		},
 		"smaller than the image": {
 			func(c *world) { c.w.Machine.Disk = 2 * spec.GiB }, fault.Invalid,

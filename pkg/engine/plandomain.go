@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"vmctl/pkg/fault"
@@ -67,6 +69,11 @@ func (p *planner) define(all []change, fresh bool) error {
 		return err
 	}
 	name, cause := p.w.Machine.Name, causes(all)
+	if !fresh {
+		if err := p.onRoot(); err != nil {
+			return err
+		}
+	}
 	var undo step
 	switch {
 	case fresh:
@@ -82,6 +89,18 @@ func (p *planner) define(all []change, fresh bool) error {
 	}
 	p.add(define)
 	return nil
+}
+
+// onRoot refuses to define a machine whose guest writes to another file than its root
+// disk, as after an external snapshot: it would next boot without what was written there.
+func (p *planner) onRoot() error {
+	d := p.s.domain
+	root := RootVolume(d.Name)
+	if len(d.Disks) == 0 || slices.ContainsFunc(d.Disks, func(file string) bool { return path.Base(file) == root }) {
+		return nil
+	}
+	return fault.New(fault.Refused, "%s cannot be changed: its disk is %s and no longer the root disk that vmctl made, as after virsh snapshot-create --disk-only", d.Name, d.Disks[0]).
+		WithHint("merge it into the root disk while the guest runs: virsh -c %s blockcommit %s vda --active --pivot", p.e.Host.URI, d.Name)
 }
 
 // waits says whether a running guest must be restarted to get any of the changes.
