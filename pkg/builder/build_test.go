@@ -164,6 +164,8 @@ func TestBuildErrorsHavePositions(t *testing.T) {
 		want  string
 		lines string
 		hint  string
+		// traced is the place that a nix adds which shows a trace without being asked.
+		traced, tracedLines string
 	}{
 		"syntax": {
 			files: map[string]string{"flake.nix": "{\n  outputs = { self }: {\n    x = 1\n    y = 2;\n  };\n}\n"},
@@ -186,6 +188,9 @@ func TestBuildErrorsHavePositions(t *testing.T) {
 			files: map[string]string{"flake.nix": "{ outputs = { self }: { nixosConfigurations = import ./extra.nix; }; }\n"},
 			want:  "images/test could not be built: it uses images/test/extra.nix, which git does not track, and nix sees only what git tracks",
 			hint:  "git add -N images/test/extra.nix",
+
+			traced:      "images/test/flake.nix:1:47",
+			tracedLines: " --> images/test/flake.nix:1:47\n 1 | { outputs = { self }: { nixosConfigurations = import ./extra.nix; }; }\n   |                                               ^",
 		},
 		"untracked flake.nix": {
 			git:   true,
@@ -197,6 +202,18 @@ func TestBuildErrorsHavePositions(t *testing.T) {
 			files: map[string]string{"flake.nix": "{ outputs = { self }: { nixosConfigurations = import ./missing.nix; }; }\n"},
 			want:  "images/test could not be built: it uses images/test/missing.nix, which does not exist",
 			hint:  "create the file, or correct the path",
+
+			traced:      "images/test/flake.nix:1:47",
+			tracedLines: " --> images/test/flake.nix:1:47\n 1 | { outputs = { self }: { nixosConfigurations = import ./missing.nix; }; }\n   |                                               ^",
+		},
+		"absent in a repository": {
+			git:   true,
+			files: map[string]string{"flake.nix": "{ outputs = { self }: { nixosConfigurations = import ./missing.nix; }; }\n"},
+			want:  "images/test could not be built: it uses images/test/missing.nix, which does not exist",
+			hint:  "create the file, or correct the path",
+
+			traced:      "images/test/flake.nix:1:47",
+			tracedLines: " --> images/test/flake.nix:1:47\n 1 | { outputs = { self }: { nixosConfigurations = import ./missing.nix; }; }\n   |                                               ^",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -210,10 +227,15 @@ func TestBuildErrorsHavePositions(t *testing.T) {
 				l.write(flakeDir+"/flake.nix", goodFlake())
 			}
 			_, err := l.build(l.ref())
-			require.ErrorContains(t, err, test.want)
 			var failed *Error
 			require.ErrorAs(t, err, &failed)
-			assert.Equal(t, test.lines, strings.Trim(failed.Details(), "\n"))
+			lines := test.lines
+			if test.traced != "" && failed.traces() {
+				test.want += " (" + test.traced + ")"
+				lines = test.tracedLines
+			}
+			require.EqualError(t, err, test.want)
+			assert.Equal(t, lines, strings.Trim(failed.Details(), "\n"))
 			assert.Equal(t, test.hint, failed.Hint())
 		})
 	}
@@ -255,13 +277,21 @@ func TestBuildVersion(t *testing.T) {
 
 // nix remembers that the evaluation of a commit failed, but not why.
 func TestBuildFailureOfACommitTwice(t *testing.T) {
-	l := newLab(t, map[string]string{"flake.nix": goodFlake()})
-	l.write(flakeDir+"/flake.nix", flakeOf(map[string]string{"test": `{ type = "derivation"; drvPath = builtins.throw "no luck"; name = "x"; outputName = "out"; outPath = "/x"; }`}))
+	l := newLab(t, nil)
+	text := flakeOf(map[string]string{"test": `{ type = "derivation"; drvPath = builtins.throw "no luck"; name = "x"; outputName = "out"; outPath = "/x"; }`})
+	column := strings.Index(strings.Split(text, "\n")[2], "builtins.throw") + 1
+	l.write(flakeDir+"/flake.nix", text)
 	l.git("init")
 	l.git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "one")
 	for range 3 {
 		_, err := l.build(l.ref())
-		require.EqualError(t, err, "images/test could not be built: no luck")
+		var failed *Error
+		require.ErrorAs(t, err, &failed)
+		want := "images/test could not be built: no luck"
+		if failed.traces() {
+			want += " (images/test/flake.nix:3:" + strconv.Itoa(column) + ")"
+		}
+		require.EqualError(t, err, want)
 	}
 }
 
@@ -269,6 +299,7 @@ func TestBuildForAnotherSystem(t *testing.T) {
 	l := newLab(t, map[string]string{"flake.nix": flakeOf(map[string]string{
 		"test": strings.Replace(drv("image", goodScript), "x86_64-linux", "riscv64-linux", 1),
 		"kvm":  drv("image", goodScript, `requiredSystemFeatures = [ "no-such-feature" ];`),
+		"both": strings.Replace(drv("image", goodScript, `requiredSystemFeatures = [ "no-such-feature" ];`), "x86_64-linux", "riscv64-linux", 1),
 	})})
 	_, err := l.build(l.ref())
 	require.EqualError(t, err, "images/test could not be built: it is for riscv64-linux, and this machine is x86_64-linux")
@@ -276,7 +307,10 @@ func TestBuildForAnotherSystem(t *testing.T) {
 	ref := l.ref()
 	ref.Attr = "kvm"
 	_, err = l.build(ref)
-	require.EqualError(t, err, "images/test could not be built: building it needs a x86_64-linux machine with the features no-such-feature")
+	require.EqualError(t, err, "images/test could not be built: building it needs a machine with the features no-such-feature")
+	ref.Attr = "both"
+	_, err = l.build(ref)
+	require.EqualError(t, err, "images/test could not be built: it is for riscv64-linux, and this machine is x86_64-linux")
 }
 
 func TestTwoBuildsAtOnce(t *testing.T) {

@@ -12,6 +12,8 @@ type verdict struct {
 	sentence string
 	hint     string
 	points   []string
+	// file is what the sentence is about already: not where the error was made.
+	file string
 }
 
 // evidence is what a class is recognised by.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -27,6 +28,8 @@ func tree(t *testing.T) Ref {
 }
 
 const (
+	// madeIn stands for the project's directory in nix's words.
+	madeIn   = "/home/user/project"
 	someHash = "0c5yz3mwv4yjqkq3bsn4bq1f0x5gb1zs"
 	source   = "/nix/store/" + someHash + "-source/images/web"
 )
@@ -87,7 +90,7 @@ func TestClassify(t *testing.T) {
 			sentence: "syntax error, unexpected ';' (images/web/configuration.nix:2:3)", hint: "correct the line", position: "images/web/configuration.nix:2:3",
 		},
 		"undefined variable below a trace, without raw_msg": {
-			lines:    []string{`@nix {"action":"msg","level":0,"msg":"error:\n       … while calling the 'head' builtin\n         at /nix/store/` + someHash + `-source/lib/attrsets.nix:1:2:\n\n       error: undefined variable 'foo'\n       at «git+file:///home/x»/images/web/configuration.nix:2:5:"}`},
+			lines:    []string{`@nix {"action":"msg","level":0,"msg":"error:\n       … while calling the 'head' builtin\n         at /nix/store/` + someHash + `-source/lib/attrsets.nix:1:2:\n\n       error: undefined variable 'foo'\n       at «git+file:///home/user/project»/images/web/configuration.nix:2:5:"}`},
 			sentence: "undefined variable 'foo' (images/web/configuration.nix:2:5)",
 			hint:     "correct the name", position: "images/web/configuration.nix:2:5",
 		},
@@ -202,7 +205,7 @@ func TestClassify(t *testing.T) {
 			ref := tree(t)
 			tr := newTracker(progress.Discard, ref)
 			for _, line := range test.lines {
-				tr.line(line)
+				tr.line(strings.ReplaceAll(line, madeIn, treeRoot(ref.Flake)))
 			}
 			err := New(Options{}).failure(t.Context(), ref, tr, &proc.Error{Argv: []string{"nix"}, ExitCode: 1})
 			var failed *Error

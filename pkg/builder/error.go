@@ -79,7 +79,7 @@ func (e *Error) Details() string {
 var buildFailures = []*regexp.Regexp{
 	regexp.MustCompile(`^builder for '(?P<drv>[^']+\.drv)' (?P<why>failed[^\n;,]*)`),
 	regexp.MustCompile(`^[Cc]annot build '(?P<drv>[^']+\.drv)'\.?\s*(?:\n\s*)?Reason: (?P<why>[^\n]*)`),
-	regexp.MustCompile(`(?P<why>failed to produce output path) for output '[^']*' (?:at|of derivation) '(?P<drv>[^']+)'`),
+	regexp.MustCompile(`(?P<why>failed to produce output path) for output '[^']*' (?:at|of derivation) ['"](?P<drv>[^'"]+)['"]`),
 	regexp.MustCompile(`(?P<why>hash mismatch) in fixed-output derivation '(?P<drv>[^']+)'`),
 	regexp.MustCompile(`^(?:building of|build of) '(?P<drv>[^']+\.drv)(?:[!^*][^']*)?' (?P<why>(?:from .drv file )?(?:failed|timed out)[^\n;:]*)`),
 }
@@ -105,7 +105,7 @@ func (t *tracker) cause() (problem, bool) {
 		}
 	}
 	for _, p := range t.problems {
-		if !dependencyFailure.MatchString(firstLines(p.text, 2)) {
+		if !dependencyFailure.MatchString(firstLines(p.text, 2)) && !strings.HasPrefix(p.text, "warning:") {
 			return p, true
 		}
 	}
@@ -114,6 +114,8 @@ func (t *tracker) cause() (problem, bool) {
 	}
 	// Errors before nix's logger works, and the wrapper's or loader's own.
 	for _, line := range t.plain {
+		// A nix that gives up before its logger works may abort, and C++ says what of.
+		line = strings.TrimSpace(strings.TrimPrefix(line, "what():"))
 		if text, ok := strings.CutPrefix(line, "error: "); ok {
 			return problem{text: text, full: text}, true
 		}
@@ -150,6 +152,9 @@ func (b *Builder) failure(ctx context.Context, ref Ref, t *tracker, err error) e
 		return b.tracked(ctx, root, file)
 	}})
 	e.Points, e.hint = c.points, c.hint
+	if e.Position != nil && e.Position.path == c.file {
+		e.Position = traced(ref, p, c.file)
+	}
 	switch {
 	case c.sentence != "":
 		e.Msg = fmt.Sprintf("%s could not be built: %s", ref.display(), c.sentence)

@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,9 +21,9 @@ func untracked(m []string, e evidence) *verdict {
 		named = m[2]
 	}
 	root := treeRoot(e.ref.Flake)
-	rel := named
-	if s := sourceFile().FindStringSubmatch(named); s != nil {
-		rel = s[2]
+	rel, isSource := named, m[2] != ""
+	if s := sourceFiles(root, named); s != nil && (s[0][1] != "" || ownSource(root, s[0][2])) {
+		rel, isSource = s[0][3], true
 	} else if filepath.IsAbs(named) {
 		if r, err := filepath.Rel(root, named); err == nil {
 			rel = r
@@ -35,12 +36,13 @@ func untracked(m []string, e evidence) *verdict {
 	}
 	shown := e.ref.show(file)
 	if _, err := os.Lstat(file); err != nil {
-		if !strings.Contains(named, "-source") {
+		if !isSource {
 			return nil
 		}
 		return &verdict{
 			sentence: fmt.Sprintf("it uses %s, which does not exist", shown),
 			hint:     "create the file, or correct the path",
+			file:     file,
 		}
 	}
 	if !exists(filepath.Join(root, ".git")) || e.tracked == nil || e.tracked(root, file) {
@@ -49,6 +51,7 @@ func untracked(m []string, e evidence) *verdict {
 	return &verdict{
 		sentence: fmt.Sprintf("it uses %s, which git does not track, and nix sees only what git tracks", shown),
 		hint:     "git add -N " + shellQuote(shown),
+		file:     file,
 	}
 }
 
@@ -90,11 +93,26 @@ func assertions(m []string, _ evidence) *verdict {
 	return v
 }
 
+// wrongMachine reads how nix since 2.3x says that it cannot build here: one reason for
+// each thing that does not fit.
+func wrongMachine(m []string, e evidence) *verdict {
+	system := regexp.MustCompile(`Required system: '([^']+)'`).FindStringSubmatch(e.all)
+	features := regexp.MustCompile(`Required features: \{([^}]*)\}`).FindStringSubmatch(e.all)
+	need := []string{m[0], "", ""}
+	if system != nil {
+		need[1] = system[1]
+	}
+	if features != nil {
+		need[2] = features[1]
+	}
+	return machineNeeded(need, e)
+}
+
 func machineNeeded(m []string, e evidence) *verdict {
 	system, features := m[1], strings.Join(strings.FieldsFunc(m[2], func(r rune) bool { return r == ',' || r == ' ' }), ", ")
 	have := regexp.MustCompile(`(?:but I am a|[Cc]urrent system:) '([^']+)'`).FindStringSubmatch(e.all)
 	switch {
-	case have != nil && have[1] != system:
+	case have != nil && system != "" && have[1] != system:
 		return &verdict{
 			sentence: fmt.Sprintf("it is for %s, and this machine is %s", system, have[1]),
 			hint:     fmt.Sprintf("set up a remote builder for %s, or emulation: boot.binfmt.emulatedSystems, or qemu-user-static and `extra-platforms = %s` in nix.conf", system, system),
@@ -106,7 +124,7 @@ func machineNeeded(m []string, e evidence) *verdict {
 		}
 	}
 	return &verdict{
-		sentence: fmt.Sprintf("building it needs a %s machine with the features %s", system, features),
+		sentence: "building it needs a machine with the features " + features,
 		hint:     fmt.Sprintf("add `extra-system-features = %s` to nix.conf if this machine can, or a remote builder that does", strings.ReplaceAll(features, ",", "")),
 	}
 }
@@ -120,6 +138,27 @@ func hashMismatch(m []string, e evidence) *verdict {
 	return v
 }
 
+// lockHash names the input whose content is not what was locked. Some versions give it
+// as the attributes in flake.lock, others as a URL with its hash.
+func lockHash(m []string, _ evidence) *verdict {
+	input, _, _ := strings.Cut(m[1], "?")
+	if m[2] != "" {
+		var attrs struct{ Type, URL, Path, Owner, Repo string }
+		if json.Unmarshal([]byte(m[2]), &attrs) != nil {
+			return nil
+		}
+		input = attrs.URL + attrs.Path
+		if attrs.Owner != "" {
+			input = attrs.Owner + "/" + attrs.Repo
+		}
+		input = attrs.Type + ":" + input
+	}
+	return &verdict{
+		sentence: fmt.Sprintf("what %s gives is no longer what flake.lock says", oneSentence(input)),
+		hint:     "if that is expected, lock it anew: nix flake update",
+	}
+}
+
 func storeFull([]string, evidence) *verdict {
 	return &verdict{
 		sentence: "a disk is full: the nix store's, or the one that nix builds on",
@@ -130,10 +169,10 @@ func storeFull([]string, evidence) *verdict {
 func fetch(m []string, e evidence) *verdict {
 	v := &verdict{hint: "check the network and the proxy (https_proxy), then try again"}
 	if m[1] != "" {
-		v.sentence = "it could not download " + oneSentence(m[1])
+		v.sentence = "it could not download " + oneSentence(strings.TrimSuffix(m[1], "/"))
 	}
 	switch {
-	case regexp.MustCompile(`HTTP error 40[13]|HTTP error 429|rate limit`).MatchString(e.all):
+	case regexp.MustCompile(`(?:HTTP|returned) error:? (?:40[13]|429)|rate limit`).MatchString(e.all):
 		v.hint = "the server wants a token: add `access-tokens = github.com=TOKEN` to nix.conf, or try later"
 	case strings.Contains(e.all, "HTTP error 404"):
 		v.hint = "check the address: the repository, branch or revision does not exist, or needs a token (access-tokens in nix.conf)"

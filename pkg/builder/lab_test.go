@@ -154,3 +154,6 @@ func (l *lab) nix(name string, args ...string) string {
 	require.NoError(l.t, err, string(out))
 	return string(out)
 }
+
+// traces says that nix showed a trace without being asked, as newer versions do.
+func (e *Error) traces() bool { return strings.Contains(e.Raw, "\n       … ") }

@@ -64,8 +64,35 @@ func (p *Position) String() string {
 // a «git+file:///…»/file of a nix that does not copy. Its bounds make it dear to compile,
 // which no start of the program should pay for.
 var sourceFile = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?:(/[^\s'"` + "`" + `«»:]*/[0-9a-z]{32}-source)|«[^»]{1,1000}»)/([^\s'"` + "`" + `«»:]+)(?::(\d{1,9})(?::(\d{1,9}))?)?`)
+	return regexp.MustCompile(`(?:(/[^\s'"` + "`" + `«»:]*/[0-9a-z]{32}-source)|«([^»]{1,1000})»)/([^\s'"` + "`" + `«»:]+)(?::(\d{1,9})(?::(\d{1,9}))?)?`)
 })
+
+// workTree stands for the flake's own tree where sourceFile wants a source.
+const workTree = "work tree"
+
+// sourceFiles finds the files of flakes' sources in a text. A recent nix names those of
+// a repository where they lie, outside of the store: root's are marked as its own.
+func sourceFiles(root, text string) [][]string {
+	if root != "/" {
+		lies := regexp.MustCompile(`(^|[\s'"` + "`" + `])` + regexp.QuoteMeta(root) + `/`)
+		text = lies.ReplaceAllString(text, "${1}«"+workTree+"»/")
+	}
+	return sourceFile().FindAllStringSubmatch(text, maxPlaces)
+}
+
+// ownSource says that what stands between « and » is the tree at root, and no input.
+func ownSource(root, source string) bool {
+	if source == workTree {
+		return true
+	}
+	for _, scheme := range []string{"git+file://", "path:"} {
+		if dir, ok := strings.CutPrefix(source, scheme); ok {
+			dir, _, _ = strings.Cut(dir, "?")
+			return dir == root
+		}
+	}
+	return false
+}
 
 // locate finds the first place of an error that lies in the flake's own tree.
 func locate(ref Ref, p problem) *Position {
@@ -81,8 +108,16 @@ func locate(ref Ref, p problem) *Position {
 	if pos := own(ref, p.text); pos != nil {
 		return pos
 	}
-	// A trace begins with what was asked for and ends at the error.
-	return ownLast(ref, p.full)
+	return traced(ref, p, "")
+}
+
+// traced is the last place of a trace: it begins with what was asked for and ends at
+// the error. nix 2.8 has none unless asked.
+// The error's own subject is no such place.
+func traced(ref Ref, p problem, subject string) *Position {
+	places := sourceFiles(treeRoot(ref.Flake), p.full)
+	slices.Reverse(places)
+	return firstOwn(ref, places, subject)
 }
 
 // sourceSuffix is the :line:column that newer versions put into file as well.
@@ -90,31 +125,28 @@ var sourceSuffix = regexp.MustCompile(`(:\d+){1,2}$`)
 
 // own is the first place in a text that lies in the flake's own tree.
 func own(ref Ref, text string) *Position {
-	return firstOwn(ref, sourceFile().FindAllStringSubmatch(text, maxPlaces))
-}
-
-func ownLast(ref Ref, text string) *Position {
-	places := sourceFile().FindAllStringSubmatch(text, maxPlaces)
-	slices.Reverse(places)
-	return firstOwn(ref, places)
+	return firstOwn(ref, sourceFiles(treeRoot(ref.Flake), text), "")
 }
 
 // maxPlaces bounds how many places of one error are looked at.
 const maxPlaces = 200
 
-func firstOwn(ref Ref, places [][]string) *Position {
+func firstOwn(ref Ref, places [][]string, except string) *Position {
 	if !ref.local() {
 		return nil
 	}
 	root := treeRoot(ref.Flake)
 	for _, m := range places {
-		rel := filepath.Clean(m[2])
-		if !filepath.IsLocal(rel) {
+		rel := filepath.Clean(m[3])
+		if !filepath.IsLocal(rel) || m[1] == "" && !ownSource(root, m[2]) {
 			continue
 		}
 		file := filepath.Join(root, rel)
-		line, _ := strconv.Atoi(m[3])
-		column, _ := strconv.Atoi(m[4])
+		if file == except {
+			continue
+		}
+		line, _ := strconv.Atoi(m[4])
+		column, _ := strconv.Atoi(m[5])
 		mine, ok := readSource(file)
 		if !ok {
 			continue

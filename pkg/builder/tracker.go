@@ -17,6 +17,8 @@ const (
 	maxProblem    = 64 << 10
 )
 
+var doubleQuotes = strings.NewReplacer(`'"`, `'`, `"'`, `'`)
+
 // problem is an error that nix reported.
 type problem struct {
 	// text is the error alone, full what nix would have printed, trace included.
@@ -141,7 +143,8 @@ func (t *tracker) start(e event) {
 	default:
 		// Reading and evaluating has no type of its own, only a text.
 		if text := ansi.Plain(e.Text); text != "" && e.Level <= 4 {
-			t.detail = text
+			// Some versions put a path between both kinds of quotes.
+			t.detail = doubleQuotes.Replace(text)
 		}
 	}
 }
@@ -174,13 +177,22 @@ func (t *tracker) result(e event) {
 	case resultProgress:
 		switch a.kind {
 		case activityBuilds:
-			t.built, t.builds = e.number(0), e.number(1)
+			t.progress(e.number(0), e.number(1))
 		case activityCopyPath, activityFileTransfer:
 			a.done = e.number(0)
 		}
 	case resultExpected:
 		t.expected[int(e.number(0))&0xff] = e.number(1)
 	}
+}
+
+// progress takes how many builds are done and how many there are. With the end of a
+// build nix 2.34 counts it twice, until the next event.
+func (t *tracker) progress(built, builds int64) {
+	if more := built - t.built; more > 0 && t.builds > 0 && builds == t.builds+more {
+		builds = t.builds
+	}
+	t.built, t.builds = built, builds
 }
 
 func (t *tracker) message(e event) {
