@@ -101,9 +101,10 @@ func (e *Engine) machineVolumes(ctx context.Context, name string) ([]Volume, err
 		return nil, err
 	}
 	var made []Volume
+	own := []string{RootVolume(name), VarsVolume(name, false), VarsVolume(name, true)}
 	for _, v := range all {
 		// The log's rotated pieces carry a number behind its name.
-		if v.Name == RootVolume(name) || strings.HasPrefix(v.Name, LogVolume(name)) {
+		if slices.Contains(own, v.Name) || strings.HasPrefix(v.Name, LogVolume(name)) {
 			made = append(made, v)
 		}
 	}

@@ -119,6 +119,9 @@ type Definition struct {
 	Base Base
 	// Log is the path on the host that takes what the serial console prints.
 	Log string
+	// Vars is the path on the host of the UEFI firmware's variables, among them the keys
+	// of Secure Boot.
+	Vars string
 	// Record goes into the metadata.
 	Record Record
 }

@@ -446,3 +446,21 @@ func TestCapabilitiesAreReadWheneverADefinitionIsMade(t *testing.T) {
 		})
 	}
 }
+
+// The variables of the firmware without Secure Boot hold no keys: with them Secure Boot
+// would be on in name only.
+func TestSecureBootHasVariablesOfItsOwn(t *testing.T) {
+	vars := func(change func(c *world)) string {
+		c := settled()
+		c.w.Machine.Firmware = spec.FirmwareEFI
+		change(c)
+		p := &planner{e: c.e, w: c.w, s: c.s, plan: &Plan{}}
+		d, err := p.definition()
+		require.NoError(t, err)
+		return d.Vars
+	}
+	efi := vars(func(*world) {})
+	secure := vars(func(c *world) { c.w.Machine.SecureBoot = true })
+	assert.Equal(t, poolDir+"/"+VarsVolume("example", false), efi)
+	assert.NotEqual(t, efi, secure)
+}

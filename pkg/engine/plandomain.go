@@ -168,6 +168,7 @@ func (p *planner) definition() (Definition, error) {
 	return Definition{
 		UUID: UUID(m.Name), Machine: m, Arch: host.Arch,
 		Root: target + "/" + RootVolume(m.Name), Base: p.base, Log: target + "/" + LogVolume(m.Name),
+		Vars:   target + "/" + VarsVolume(m.Name, m.SecureBoot),
 		Record: p.e.record(p.w, p.base.Path),
 	}, nil
 }

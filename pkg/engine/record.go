@@ -63,6 +63,16 @@ func RootVolume(machine string) string { return volumePrefix(machine) + "root.qc
 // LogVolume is the name of the file that takes what the serial console prints.
 func LogVolume(machine string) string { return volumePrefix(machine) + "console.log" }
 
+// VarsVolume is the name of the file with the UEFI firmware's variables. They are made
+// from the template of one build of the firmware: without a file of its own for each,
+// Secure Boot would be switched on with no keys that it could check against.
+func VarsVolume(machine string, secureBoot bool) string {
+	if secureBoot {
+		return volumePrefix(machine) + "secure-boot.vars"
+	}
+	return volumePrefix(machine) + "efi.vars"
+}
+
 const basePrefix = "base-"
 
 // BaseVolume is the name under which an image is uploaded; CommitVolume that of the

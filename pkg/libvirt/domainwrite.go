@@ -19,7 +19,7 @@ func (c *conn) DefineDomain(ctx context.Context, def engine.Definition) error {
 	}
 	text, err := domainxml.Render(domainxml.Config{
 		UUID: def.UUID, Machine: def.Machine, Arch: def.Arch, Root: def.Root,
-		BasePath: def.Base.Path, BaseFormat: def.Base.Format, Log: def.Log, Metadata: metadata,
+		BasePath: def.Base.Path, BaseFormat: def.Base.Format, Log: def.Log, Vars: def.Vars, Metadata: metadata,
 	})
 	if err != nil {
 		return err

@@ -70,15 +70,15 @@ func TestUEFILeavesNothingBehind(t *testing.T) {
 	h, d := prepared(t)
 	for _, secure := range []bool{false, true} {
 		d.Machine.Firmware, d.Machine.SecureBoot = spec.FirmwareEFI, secure
+		d.Vars = filepath.Join(filepath.Dir(d.Root), engine.VarsVolume(machine, secure))
 		defineAndStart(t, h, d)
 		xml, err := h.Domains.DomainXML(t.Context(), machine, false)
 		require.NoError(t, err)
-		before, err := filepath.Glob("/var/lib/libvirt/qemu/nvram/*")
-		require.NoError(t, err)
-		require.NotEmpty(t, before, "%s", xml)
+		require.FileExists(t, d.Vars, "%s", xml)
 		assert.Equal(t, secure, strings.Contains(xml, "secure='yes'"), "%s", xml)
 		require.NoError(t, h.Domains.DestroyDomain(t.Context(), machine))
 		require.NoError(t, h.Domains.UndefineDomain(t.Context(), machine))
+		require.NoFileExists(t, d.Vars)
 		after, err := filepath.Glob("/var/lib/libvirt/qemu/nvram/*")
 		require.NoError(t, err)
 		require.Empty(t, after)

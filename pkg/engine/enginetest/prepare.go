@@ -53,6 +53,7 @@ func declared(name, target string) engine.Definition {
 	return engine.Definition{
 		UUID: engine.UUID(name), Machine: m, Arch: "x86_64",
 		Root: target + "/" + engine.RootVolume(name), Log: target + "/" + engine.LogVolume(name),
+		Vars: target + "/" + engine.VarsVolume(name, false),
 		Record: engine.Record{
 			Version: engine.RecordVersion, Rendering: engine.Rendering, Vmctl: "test",
 			Project: "/home/user/<project> & \"more\"", Image: "sha256-0123", Source: "images/contract",

@@ -24,6 +24,8 @@ type Config struct {
 	BasePath, BaseFormat string
 	// Log is the path on the host that takes what the serial console prints; empty for none.
 	Log string
+	// Vars is the path on the host of the UEFI firmware's variables; empty leaves it to libvirt.
+	Vars string
 	// Metadata is the XML element that goes into <metadata>; empty for none.
 	Metadata string
 }

@@ -29,6 +29,7 @@ func plain() domainxml.Config {
 		Root:     "/var/lib/libvirt/images/vmctl/example.root.qcow2",
 		BasePath: "/nix/store/0123-image/nixos.qcow2", BaseFormat: "qcow2",
 		Log:      "/var/lib/libvirt/images/vmctl/example.console.log",
+		Vars:     "/var/lib/libvirt/images/vmctl/example.efi.vars",
 		Metadata: `<vmctl:machine xmlns:vmctl="urn:vmctl:machine" version="1"></vmctl:machine>`,
 	}
 }
@@ -48,7 +49,7 @@ func TestRender(t *testing.T) {
 		"network-user":    func(c *domainxml.Config) { c.Machine.Network = spec.NetworkUser },
 		"base-raw":        func(c *domainxml.Config) { c.BasePath, c.BaseFormat = "/srv/disk.raw", "raw" },
 		"base-uploaded":   func(c *domainxml.Config) { c.BasePath = "/var/lib/libvirt/images/vmctl/base-x.qcow2" },
-		"no-base-no-log":  func(c *domainxml.Config) { c.BasePath, c.Log, c.Metadata = "", "", "" },
+		"no-base-no-log":  func(c *domainxml.Config) { c.BasePath, c.Log, c.Vars, c.Metadata = "", "", "", "" },
 		"memory-in-bytes": func(c *domainxml.Config) { c.Machine.Memory = 1_000_000_001 },
 		"hostile": func(c *domainxml.Config) {
 			c.Machine.Network = `a'/><evil b="<&>`

@@ -33,6 +33,9 @@ func firmware(c Config, d *libvirtxml.Domain) error {
 			d.Features.SMM = &libvirtxml.DomainFeatureSMM{State: "on"}
 		}
 	}
+	if c.Vars != "" {
+		d.OS.NVRam = &libvirtxml.DomainNVRam{NVRam: c.Vars}
+	}
 	d.OS.FirmwareInfo = &libvirtxml.DomainOSFirmwareInfo{Features: features}
 	return nil
 }
