@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"io"
-	"slices"
 	"time"
 )
 
@@ -120,28 +119,39 @@ func (j join) run(ctx context.Context) (window, first []byte, skip int, end erro
 }
 
 // known is how many of the stream's first bytes the log has: those that are in the
-// window, behind those that are left over from an earlier viewer.
+// window, behind those that are left over from an earlier viewer. QEMU looks only once
+// a second whether somebody is attached, so the stream may be pieces of the log with
+// gaps between them.
 func known(before, window, stream []byte, level bool) int {
-	n := overlap(window, stream, level)
-	least := n + chance
-	if level && n == 0 {
-		// The log has all of a level stream: what is not at its end came earlier.
-		least = min(chance, len(stream))
+	log := append(append(make([]byte, 0, len(before)+len(window)), before...), window...)
+	used, at := 0, 0
+	for {
+		rest := stream[used:]
+		n := overlap(log[max(at, len(before)):], rest, level)
+		least := n + chance
+		if level && n == 0 {
+			// The log has all of a level stream: what is not at its end came earlier.
+			least = min(chance, len(rest))
+		}
+		from, size := piece(log[at:], rest)
+		if size == 0 || size < least {
+			return used + n
+		}
+		used, at = used+size, at+from+size
 	}
-	if old := leftover(before, window, stream); old > 0 && old >= least {
-		return old + overlap(window, stream[old:], level)
-	}
-	return n
 }
 
-// leftover is how much of the stream's beginning was printed before attaching: the
-// longest piece of it that begins there.
-func leftover(before, window, stream []byte) int {
-	if len(before) == 0 || len(stream) == 0 {
-		return 0
+// piece is the longest beginning of the stream that is in the log, and where it is.
+func piece(log, stream []byte) (from, size int) {
+	if len(log) == 0 || len(stream) == 0 {
+		return 0, 0
 	}
-	z := matches(stream, append(append(make([]byte, 0, len(before)+len(window)), before...), window...))
-	return slices.Max(z[:len(before)])
+	for i, n := range matches(stream, log) {
+		if n > size {
+			from, size = i, n
+		}
+	}
+	return from, size
 }
 
 // overlap is how many of the stream's first bytes the window of the log ends with.

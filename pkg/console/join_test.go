@@ -86,6 +86,7 @@ func TestLeftover(t *testing.T) {
 		{"then all that is new", string(window), "four five six seven eleven twelve thirteen fourteen ", true, 52},
 		{"then the end of what is new", string(window), "four five six seven thirteen fourteen ", true, 38},
 		{"then more than the log has yet", string(window), "four five six seven thirteen fourteen fifteen ", false, 38},
+		{"with a gap in what is new", string(window), "eleven twelve thir fourteen ", true, 28},
 		{"nothing is left over", string(window), "thirteen fourteen ", true, 18},
 		{"a new word that was said before", string(window), "fourteen six ", false, 9},
 		{"an unknown word", "", "xyz", true, 0},
@@ -216,4 +217,17 @@ func FuzzOverlap(f *testing.F) {
 		both := min(n, len(stream))
 		require.Equal(t, window[len(window)-n:][:both], stream[:both])
 	})
+}
+
+// The input is given up when the context ends, and its end is not told then.
+func TestAnInterruptionIsNotWaitedOver(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 64 { // select takes either
+		s := newSession(Options{Machine: "example", Out: io.Discard}, &terminal{}, nil)
+		s.sent <- nil
+		reason, err := s.wait(ctx)
+		require.Error(t, err)
+		require.Equal(t, Interrupted, reason)
+	}
 }

@@ -281,7 +281,11 @@ func (s *session) wait(ctx context.Context) (Reason, error) {
 				continue
 			}
 			if typed == Failed {
-				typed = <-s.typed
+				select {
+				case typed = <-s.typed:
+				case <-ctx.Done(): // the input was given up, and nothing tells of its end
+					return Interrupted, interrupted(ctx, s.o.Machine)
+				}
 			}
 			if typed == Left {
 				return Left, nil
