@@ -280,15 +280,11 @@ func (s *session) wait(ctx context.Context) (Reason, error) {
 				failed, words = err, time.After(lastWords)
 				continue
 			}
-			if typed == Failed {
-				select {
-				case typed = <-s.typed:
-				case <-ctx.Done(): // the input was given up, and nothing tells of its end
-					return Interrupted, interrupted(ctx, s.o.Machine)
-				}
-			}
-			if typed == Left {
+			switch typed = s.inputEnd(ctx, typed); typed {
+			case Left:
 				return Left, nil
+			case Interrupted:
+				return Interrupted, interrupted(ctx, s.o.Machine)
 			}
 			quiet = time.After(s.o.Quiet)
 		case <-words:
@@ -310,6 +306,20 @@ func (s *session) wait(ctx context.Context) (Reason, error) {
 				return InputEnded, fault.New(fault.Timeout, "%s takes no input: %d bytes were sent, then nothing for %s", s.o.Machine, moved, pipeStall)
 			}
 		}
+	}
+}
+
+// inputEnd is how the input ended, of which all was sent. An input that was given up
+// when ctx ended tells nothing.
+func (s *session) inputEnd(ctx context.Context, typed Reason) Reason {
+	if typed != Failed {
+		return typed
+	}
+	select {
+	case end := <-s.typed:
+		return end
+	case <-ctx.Done():
+		return Interrupted
 	}
 }
 
