@@ -69,7 +69,7 @@ func TestCallErrors(t *testing.T) {
 		},
 		{
 			golibvirt.ERR_SYSTEM_ERROR, "Cannot create new file '/pool/x': No space left on device",
-			fault.Refused, "there is no space left on the host's disk", "vmctl prune",
+			fault.Refused, "there is no space left on the host's disk", "vmctl doctor",
 		},
 		{
 			golibvirt.ERR_INTERNAL_ERROR, "internal error: process exited while connecting to monitor: Could not access KVM kernel module: Permission denied\nqemu-system-x86_64: failed to initialize kvm: Permission denied",

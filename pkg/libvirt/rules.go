@@ -66,7 +66,7 @@ var rules = []rule{
 	{
 		regexp.MustCompile(`No space left on device|Disk quota exceeded`),
 		fault.Refused, "there is no space left on the host's disk",
-		"vmctl prune removes images that nothing uses; vmctl doctor shows the pool's free space",
+		"vmctl doctor shows the free space; vmctl down removes a machine that is not needed, with its disk",
 	},
 	{
 		regexp.MustCompile(`(?i)Could not access KVM kernel module|failed to initialize kvm|KVM is not available|invalid accelerator kvm|domain type 'kvm'|Emulator .* does not support virt type 'kvm'|does not support virttype=kvm`),
