@@ -13,6 +13,10 @@ import (
 // undoTime bounds how long taking back may need after a failure or Ctrl-C.
 const undoTime = 30 * time.Second
 
+// errElsewhere is in errors that say that somebody else runs the machine now: what this
+// run made for it is in use and stays.
+var errElsewhere = errors.New("somebody else started the machine")
+
 // apply carries out a plan. It decides nothing. When an operation fails, what this
 // run created is taken back in reverse order, with a context of its own because the
 // caller's may be the reason for the failure.
@@ -23,6 +27,9 @@ func (e *Engine) apply(ctx context.Context, p *Plan) error {
 	var undo []step
 	for _, o := range p.Ops {
 		err := e.perform(ctx, p.Machine, o)
+		if errors.Is(err, errElsewhere) {
+			return err
+		}
 		if err != nil {
 			if len(undo) > 0 {
 				err = takenBack(ctx, err)
@@ -65,7 +72,11 @@ func (e *Engine) undo(ctx context.Context, steps []step) error {
 	defer cancel()
 	var failures []error
 	for i := len(steps) - 1; i >= 0; i-- {
-		if err := steps[i](ctx, e); err != nil && !fault.Is(err, fault.NotFound) {
+		err := steps[i](ctx, e)
+		if errors.Is(err, errElsewhere) {
+			return errors.Join(append(failures, err)...)
+		}
+		if err != nil && !fault.Is(err, fault.NotFound) {
 			failures = append(failures, fault.New(fault.KindOf(err), "taking back what was done: %w", err).
 				WithHint("vmctl down removes what is left"))
 		}

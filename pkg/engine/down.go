@@ -68,7 +68,7 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 		removal.Volumes = append(removal.Volumes, v.Name)
 		plan.Ops = append(plan.Ops, deleteVolume(v.Name, ""))
 	}
-	if domain != nil {
+	if domain != nil && !domain.Transient {
 		plan.Ops = append(plan.Ops, op(ActionUndefine, name, "", undefining(name), nil))
 	}
 	if err := e.apply(ctx, plan); err != nil {

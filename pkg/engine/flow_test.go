@@ -321,6 +321,27 @@ func methods(calls []string) []string {
 	return names
 }
 
+// Two clients know nothing of each other's locks.
+func TestWhatAnotherClientStartedIsNotUndone(t *testing.T) {
+	for _, method := range []string{"SetAutostart", "StartDomain"} {
+		t.Run("before "+method, func(t *testing.T) {
+			h, w := enginetest.NewHost(enginetest.Options{}), inStore()
+			h.Before(method, func() {
+				h.Before(method, nil)
+				assert.True(t, up(t, h, w, engine.Options{}).Started)
+				if method == "SetAutostart" {
+					h.Fail(method, 1, fault.New(fault.Other, "boom"))
+				}
+			})
+			_, err := on(h).Up(t.Context(), w, engine.Options{})
+			require.ErrorContains(t, err, "example was started by somebody else at the same moment, and is left as it is")
+			assert.Equal(t, engine.StateRunning, state(t, h))
+			assert.Contains(t, h.VolumeNames(), engine.RootVolume("example"))
+			assert.True(t, up(t, h, w, engine.Options{}).Plan.Empty())
+		})
+	}
+}
+
 func TestForeignDomainsAreNeverTouched(t *testing.T) {
 	h := enginetest.NewHost(enginetest.Options{})
 	h.PlantDomain(engine.Domain{Name: "example", UUID: "11111111-2222-3333-4444-555555555555", State: engine.StateRunning})

@@ -70,6 +70,9 @@ type Domain struct {
 	Name, UUID string
 	State      State
 	Autostart  bool
+	// Transient says that the domain runs without a persistent definition, as after
+	// virsh undefine, and vanishes when it stops; what runs is then read as its definition.
+	Transient bool
 	// Record is vmctl's metadata of the persistent definition; nil when foreign.
 	Record *Record
 	// Memory and CPUs of the persistent definition.

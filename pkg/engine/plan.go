@@ -94,6 +94,8 @@ type planner struct {
 	undefined bool
 	// base is what the root disk lies on, or will.
 	base Base
+	// starting is set when the plan is carried out and has come to the start.
+	starting bool
 }
 
 func (p *planner) add(ops ...Op) { p.plan.Ops = append(p.plan.Ops, ops...) }
@@ -109,6 +111,9 @@ func (p *planner) stop(cause string) {
 		return
 	}
 	p.stopped = true
+	if p.s.domain.Transient && !p.plan.has(ActionDefineDomain) {
+		p.undefined = true // it vanishes when it stops
+	}
 	name, timeout := p.w.Machine.Name, p.o.StopTimeout
 	p.add(op(ActionStopDomain, name, cause,
 		func(ctx context.Context, e *Engine) error { _, err := e.halt(ctx, name, timeout, false); return err }, nil))
@@ -143,6 +148,10 @@ func (p *planner) disks() error {
 			p.plan.replace = "its file is gone, and only the running guest still has it"
 		}
 		p.stop("its root disk is gone")
+		if p.s.domain != nil && p.s.domain.ManagedSave {
+			// A guest woken on an empty disk would write what it remembers of the old one.
+			p.undefine("its saved memory belongs to the root disk that is gone")
+		}
 		p.makeRoot(size, "not there")
 	case root.Backing == "" && root.Allocation > unwritten:
 		// As after virsh blockpull: the image is in it, too.
@@ -207,9 +216,7 @@ func (p *planner) replaceRoot(size spec.Size, cause string) {
 	p.stop("its root disk is replaced")
 	if p.s.domain != nil {
 		// Saved memory and firmware variables belong to the old disk.
-		name := p.w.Machine.Name
-		p.undefined = true
-		p.add(op(ActionUndefine, name, "its root disk is replaced", undefining(name), nil))
+		p.undefine("its root disk is replaced")
 	}
 	remove := deleteVolume(p.s.root.Name, cause)
 	if written {
@@ -217,6 +224,17 @@ func (p *planner) replaceRoot(size spec.Size, cause string) {
 	}
 	p.add(remove)
 	p.makeRoot(size, cause)
+}
+
+// undefine adds the operation that removes the definition with all that libvirt keeps
+// beside it, once.
+func (p *planner) undefine(cause string) {
+	if p.undefined {
+		return
+	}
+	p.undefined = true
+	name := p.w.Machine.Name
+	p.add(op(ActionUndefine, name, cause, undefining(name), nil))
 }
 
 func (p *planner) makeRoot(size spec.Size, cause string) {

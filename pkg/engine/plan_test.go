@@ -127,6 +127,36 @@ start domain example (new)`,
 define domain example (its disk was made anew)
 start domain example (shut off)`,
 		},
+		"root disk deleted by hand, memory saved": {
+			func(c *world) { c.off(); c.s.root = nil; c.s.domain.ManagedSave = true },
+			`undefine domain example (its saved memory belongs to the root disk that is gone)
+create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)
+define domain example (not defined)
+start domain example (was stopped)`,
+		},
+		"undefined by hand, running": {
+			func(c *world) { c.s.domain.Transient = true },
+			"define domain example (its definition was removed)",
+		},
+		"undefined by hand, running, and changed": {
+			func(c *world) { c.s.domain.Transient = true; c.w.Machine.Memory = 512 * spec.MiB },
+			"define domain example (its definition was removed, memory 1GiB → 512MiB)\nset memory example (memory 1GiB → 512MiB)",
+		},
+		"undefined by hand, running, its root disk deleted": {
+			func(c *world) { c.s.domain.Transient = true; c.s.root = nil },
+			`stop domain example (its root disk is gone)
+create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)
+define domain example (not defined)
+start domain example (was stopped)`,
+		},
+		"undefined by hand, running, and another image": {
+			func(c *world) { c.s.domain.Transient = true; c.newImage(); c.o.Replace = true },
+			`stop domain example (its root disk is replaced)
+delete volume ROOT (image nix-aaaaaaaaaaaa → nix-bbbbbbbbbbbb)
+create volume ROOT (image nix-aaaaaaaaaaaa → nix-bbbbbbbbbbbb: 10GiB on nix-bbbbbbbbbbbb)
+define domain example (not defined)
+start domain example (was stopped)`,
+		},
 		"paused": {
 			func(c *world) { c.s.domain.State = StatePaused },
 			"resume domain example (paused)",

@@ -22,7 +22,7 @@ func (p *planner) domain() error {
 	}
 	fresh := p.s.domain == nil || p.undefined
 	moved := !fresh && (p.s.domain.Record.Base != p.base.Path || p.s.domain.Record.Image != p.w.Image.ID)
-	if fresh || moved || len(all) > 0 {
+	if fresh || moved || p.s.domain.Transient || len(all) > 0 {
 		if err := p.define(all, fresh); err != nil {
 			return err
 		}
@@ -78,7 +78,9 @@ func (p *planner) define(all []change, fresh bool) error {
 	switch {
 	case fresh:
 		cause = "not defined"
-		undo = removing(name)
+		undo = removing(name, &p.starting)
+	case p.s.domain.Transient:
+		cause = strings.TrimSuffix("its definition was removed, "+cause, ", ")
 	case cause == "":
 		cause = "its disk was made anew"
 	}
@@ -119,11 +121,15 @@ func undefining(name string) step {
 
 // removing takes a domain back that this run defined. A start whose answer was lost may
 // have booted it: undefining alone would leave it running on a disk that goes next. A
-// start that failed has begun the console's log.
-func removing(name string) step {
+// start that failed has begun the console's log. A guest that runs although this run has
+// not come to starting it is somebody else's.
+func removing(name string, starting *bool) step {
 	return func(ctx context.Context, e *Engine) error {
 		d, err := e.Host.Domains.Domain(ctx, name)
 		if err == nil && d.State.Active() {
+			if !*starting {
+				return elsewhere(name)
+			}
 			err = e.destroy(ctx, name)
 		}
 		if err != nil {
@@ -137,6 +143,28 @@ func removing(name string) step {
 			if v.Name != RootVolume(name) && err == nil {
 				err = e.Host.Volumes.DeleteVolume(ctx, v.Name)
 			}
+		}
+		return err
+	}
+}
+
+// elsewhere says that a machine is in somebody else's hands by now.
+func elsewhere(name string) error {
+	return &fault.Error{Kind: fault.Refused, Msg: name + " was started by somebody else at the same moment, and is left as it is", Cause: errElsewhere}
+}
+
+// start boots the machine. When that is refused and it runs all the same, two clients
+// were at it, and the other one was quicker: locks reach no further than one client.
+func (p *planner) start(paused bool) step {
+	name := p.w.Machine.Name
+	return func(ctx context.Context, e *Engine) error {
+		p.starting = true
+		err := e.Host.Domains.StartDomain(ctx, name, paused)
+		if !fault.Is(err, fault.Refused) {
+			return err
+		}
+		if d, look := e.Host.Domains.Domain(ctx, name); look == nil && d.State.Active() {
+			return elsewhere(name)
 		}
 		return err
 	}
@@ -259,7 +287,7 @@ func (p *planner) boot() {
 	}
 	held := p.o.BeforeBoot
 	p.add(op(ActionStartDomain, name, cause,
-		func(ctx context.Context, e *Engine) error { return e.Host.Domains.StartDomain(ctx, name, held != nil) },
+		p.start(held != nil),
 		func(ctx context.Context, e *Engine) error { return e.Host.Domains.DestroyDomain(ctx, name) }))
 	if held != nil {
 		resume.Cause = "the console is attached"

@@ -136,6 +136,7 @@ func (h *Host) Domain(ctx context.Context, name string) (*engine.Domain, error) 
 		out := &engine.Domain{
 			Name: d.name, UUID: d.uuid, State: d.state, Autostart: d.autostart, Record: c.record,
 			Memory: c.memory, CPUs: c.cpus, Disks: c.disks, ManagedSave: d.managedSave,
+			Transient: d.state.Active() && d.config == d.live,
 		}
 		if d.state.Active() {
 			live := d.live.copy()
