@@ -91,7 +91,9 @@ var dependencyFailure = regexp.MustCompile(`\d+ dependenc(?:y|ies)(?: of derivat
 func buildFailure(text string) (drv, why string, ok bool) {
 	for _, re := range buildFailures {
 		if m := re.FindStringSubmatch(text); m != nil {
-			return m[re.SubexpIndex("drv")], strings.TrimRight(m[re.SubexpIndex("why")], " ."), true
+			// Of an output that was not made only the name says something.
+			why, _, _ := strings.Cut(m[re.SubexpIndex("why")], " at ")
+			return m[re.SubexpIndex("drv")], strings.TrimRight(why, " ."), true
 		}
 	}
 	return "", "", false
