@@ -79,7 +79,7 @@ func (e *Engine) observeNetwork(ctx context.Context, w Wanted, s *snapshot) erro
 
 // mayDefine says that the plan may have to define the domain.
 func (e *Engine) mayDefine(w Wanted, s *snapshot) bool {
-	return s.domain == nil || s.domain.Record == nil || s.root == nil ||
+	return s.domain == nil || s.domain.Transient || s.domain.Record == nil || s.root == nil ||
 		s.domain.Record.Image != w.Image.ID || s.domain.Record.Base != s.root.Backing ||
 		len(e.changes(w, s.domain)) > 0
 }

@@ -132,7 +132,7 @@ start domain example (shut off)`,
 			`undefine domain example (its saved memory belongs to the root disk that is gone)
 create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)
 define domain example (not defined)
-start domain example (was stopped)`,
+start domain example (shut off)`,
 		},
 		"undefined by hand, running": {
 			func(c *world) { c.s.domain.Transient = true },
@@ -152,7 +152,7 @@ start domain example (was stopped)`,
 		"undefined by hand, running, and another image": {
 			func(c *world) { c.s.domain.Transient = true; c.newImage(); c.o.Replace = true },
 			`stop domain example (its root disk is replaced)
-delete volume ROOT (image nix-aaaaaaaaaaaa → nix-bbbbbbbbbbbb)
+delete volume ROOT (image nix-aaaaaaaaaaaa → nix-bbbbbbbbbbbb), DESTROYS DATA
 create volume ROOT (image nix-aaaaaaaaaaaa → nix-bbbbbbbbbbbb: 10GiB on nix-bbbbbbbbbbbb)
 define domain example (not defined)
 start domain example (was stopped)`,

@@ -163,6 +163,11 @@ func readDomain(d *golibvirt.Domain) (*engine.Domain, error) {
 		out.ManagedSave, err = d.HasManagedSaveImage(0)
 		return out, ignore(err, golibvirt.ERR_NO_SUPPORT)
 	}
+	persistent, err := d.IsPersistent()
+	if err != nil {
+		return nil, err
+	}
+	out.Transient = !persistent
 	if text, err = d.GetXMLDesc(0); err != nil {
 		return nil, err
 	}
