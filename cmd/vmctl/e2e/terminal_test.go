@@ -131,13 +131,6 @@ func (w *terminal) seen() string {
 	return w.text
 }
 
-// bytes is the output as it came.
-func (w *terminal) bytes() []byte {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return append([]byte(nil), w.raw...)
-}
-
 // frames are a progress display drawn again and again.
 var frames = regexp.MustCompile(`(?:[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏][^⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏✓✗\n]*)+([⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏✓✗])`)
 
