@@ -16,7 +16,7 @@ func TestUndefinedWhileItRuns(t *testing.T) {
 	up(t, h, inStore(), engine.Options{})
 	require.NoError(t, h.UndefineDomain(t.Context(), "example"))
 	outcome := up(t, h, inStore(), engine.Options{})
-	assert.Equal(t, "define domain example (its definition was removed)", outcome.Plan.String())
+	assert.Equal(t, "define domain example (its definition was removed)\nautostart domain example (autostart off → on)", outcome.Plan.String())
 	assert.False(t, outcome.Started, "the guest runs on")
 	assert.True(t, up(t, h, inStore(), engine.Options{}).Plan.Empty())
 
