@@ -64,8 +64,8 @@ func (e *Engine) plan(w Wanted, s *snapshot, o Options) (*Plan, error) {
 	p := &planner{e: e, w: w, s: s, o: o, plan: &Plan{
 		Machine: w.Machine.Name, Host: e.Host.URI, Ops: []Op{}, Pending: []string{}, Notes: []string{},
 	}}
-	if s.domain != nil && s.pool.State != PoolActive {
-		// A root disk that cannot be seen is not one that is gone.
+	if s.pool.State == PoolInactive || s.domain != nil && s.pool.State != PoolActive {
+		// A root disk that cannot be seen is not one that is gone, or was never made.
 		p.add(poolOps(s.pool)...)
 		p.plan.partial = true
 		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("storage pool %s is not active: what else there is to do shows when it is", s.pool.Name))

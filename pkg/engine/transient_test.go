@@ -10,6 +10,18 @@ import (
 	"vmctl/pkg/engine/enginetest"
 )
 
+// A root disk that a killed up left in a pool which is not active now can be seen only
+// when the pool is started: it is used, and not made a second time.
+func TestRootDiskInAnInactivePool(t *testing.T) {
+	h := enginetest.NewHost(enginetest.Options{})
+	up(t, h, inStore(), engine.Options{})
+	require.NoError(t, h.DestroyDomain(t.Context(), "example"))
+	require.NoError(t, h.UndefineDomain(t.Context(), "example"))
+	h.StopPool()
+	assert.True(t, up(t, h, inStore(), engine.Options{}).Started)
+	assert.Equal(t, engine.StateRunning, state(t, h))
+}
+
 // As after virsh undefine: the domain runs on, and vanishes when it stops.
 func TestUndefinedWhileItRuns(t *testing.T) {
 	h := enginetest.NewHost(enginetest.Options{})
