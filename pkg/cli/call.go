@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
@@ -73,7 +74,8 @@ func (c *call) print(text string) error {
 // --quiet.
 func (c *call) say(text string) {
 	if c.global("quiet") == "" && !c.json() {
-		_, _ = io.WriteString(c.streams.Err, text+"\n")
+		// It may quote a domain's metadata, which others can write.
+		_, _ = io.WriteString(c.streams.Err, ansi.Plain(text)+"\n")
 	}
 }
 

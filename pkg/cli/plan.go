@@ -102,7 +102,7 @@ func (c *call) showPlan(p *engine.Plan, titled bool) error {
 		return err
 	}
 	for _, note := range p.Notes {
-		c.say("note: " + ansi.Plain(note))
+		c.say("note: " + note)
 	}
 	switch {
 	case p.Empty() && len(p.Pending) == 0:
