@@ -102,6 +102,14 @@ func TestClassify(t *testing.T) {
 			lines:    []string{msg("Cannot build '/nix/store/" + someHash + "-nixos-disk-image.drv'.\n       Reason: required system or feature not available\n       Required system: 'x86_64-linux' with features {kvm}\n       Current system: 'x86_64-linux' with features {benchmark, big-parallel, nixos-test}")},
 			sentence: "building its image needs KVM, and nix does not see it on this machine", hint: "/dev/kvm",
 		},
+		"kvm, 2.34": {
+			lines:    []string{msg("Cannot build '/nix/store/" + someHash + "-nixos-disk-image.drv'.\nReason: missing system features\nRequired features: {kvm}\nAvailable features: {benchmark, big-parallel, nixos-test, uid-range}")},
+			sentence: "building its image needs KVM, and nix does not see it on this machine", hint: "/dev/kvm",
+		},
+		"input without a copy": {
+			lines:    []string{`@nix {"action":"msg","column":5,"file":"«github:example/nixpkgs/0123456789012345678901234567890123456789»/images/web/configuration.nix:2:5","level":0,"line":2,"msg":"error: undefined variable 'foo'","raw_msg":"undefined variable 'foo'"}`},
+			sentence: "undefined variable 'foo'", hint: "correct the name",
+		},
 		"wrong system, to 2.2x": {
 			lines:    []string{msg("a 'aarch64-linux' with features {} is required to build '/nix/store/" + someHash + "-x.drv', but I am a 'x86_64-linux' with features {benchmark, big-parallel, kvm, nixos-test}")},
 			sentence: "it is for aarch64-linux, and this machine is x86_64-linux", hint: "extra-platforms = aarch64-linux",
