@@ -361,7 +361,7 @@ func TestPlanRefuses(t *testing.T) {
 		"changed while a snapshot lies on the root disk": {
 			func(c *world) { c.w.Machine.CPUs, c.s.domain.Disks = 4, []string{poolDir + "/example.snap"} }, fault.Refused,
 			"example cannot be changed: its disk is /var/lib/libvirt/images/vmctl/example.snap and no longer the root disk that vmctl made, as after virsh snapshot-create --disk-only",
-			"merge it into the root disk while the guest runs: virsh -c qemu:///system blockcommit example vda --active --pivot",
+			"merge it into the root disk while the guest runs: virsh -c qemu:///system blockcommit example vda --shallow --active --pivot",
 		},
 		"smaller than the image": {
 			func(c *world) { c.w.Machine.Disk = 2 * spec.GiB }, fault.Invalid,
