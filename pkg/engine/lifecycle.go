@@ -31,10 +31,14 @@ func (e *Engine) Stop(ctx context.Context, name string, o DownOptions) (string, 
 		return "", err
 	}
 	defer unlock()
-	if _, err := e.managed(ctx, name); err != nil {
+	d, err := e.managed(ctx, name)
+	if err != nil {
 		return "", err
 	}
 	how := HaltedAlready
+	if !d.State.Active() {
+		return how, nil
+	}
 	err = e.apply(ctx, &Plan{Machine: name, Ops: []Op{op(ActionStopDomain, name, "",
 		func(ctx context.Context, e *Engine) error {
 			var err error
