@@ -203,6 +203,9 @@ func TestConnectErrors(t *testing.T) {
 			"the host does not answer", "firewall",
 		},
 		{"Connection reset by peer", "it hung up at once", "again"},
+		{"Cannot recv data: Connection reset by peer", "it hung up at once", "again"},
+		{"End of file while reading data: Input/output error", "it hung up at once", "again"},
+		{"End of file while reading data: sh: 1: nc: strange: Input/output error", "sh: 1: nc: strange", "ssh to the host"},
 		{"something new", "something new", "vmctl doctor"},
 	} {
 		t.Run(row.message, func(t *testing.T) {

@@ -56,12 +56,13 @@ var noHost = []rule{
 		fault.Unreachable, "the host does not answer", "check that it is up and that no firewall is between",
 	},
 	{
-		regexp.MustCompile(`(?i)Cannot recv data: (.+?)(?:: Connection reset by peer)?$|End of file while reading data: (.+?)(?:: Input/output error)?$`),
-		fault.Unreachable, "$1$2", "ssh to the host by hand shows what is wrong",
+		regexp.MustCompile(`^(?:Cannot recv data: )?Connection reset by peer$|^(?:End of file while reading data: )?Input/output error$|^End of file$|Broken pipe`),
+		fault.Unreachable, "it hung up at once",
+		"libvirt there may be starting or stopping: run the same command again; if that does not help, its log (journalctl -t libvirtd) says why",
 	},
 	{
-		regexp.MustCompile(`^Connection reset by peer$|^End of file|Broken pipe`),
-		fault.Unreachable, "it hung up at once", "libvirt there may be starting or stopping: run the same command again",
+		regexp.MustCompile(`(?i)Cannot recv data: (.+?)(?:: Connection reset by peer)?$|End of file while reading data: (.+?)(?:: Input/output error)?$`),
+		fault.Unreachable, "$1$2", "ssh to the host by hand shows what is wrong",
 	},
 	{
 		regexp.MustCompile(`(?i)XDG_RUNTIME_DIR|Cannot create user runtime directory '([^']+)'`),
