@@ -229,6 +229,14 @@ func (p *parser) syntax(err error) {
 	switch {
 	case strings.Contains(msg, `'`+"\t"+`'`), strings.Contains(msg, "tab character"):
 		msg, hint = "a tab stands where only spaces may", "indent with spaces"
+		if at.line > 0 && at.line <= len(p.lines) {
+			// The library may point behind the key.
+			source := p.lines[at.line-1]
+			indent := source[:len(source)-len(strings.TrimLeft(source, " \t"))]
+			if tab := strings.IndexByte(indent, '\t'); tab >= 0 {
+				at.column = tab + 1
+			}
+		}
 	case strings.Contains(msg, "mapping value is not allowed"):
 		msg, hint = "a second : in one value", "check the indentation, or put text that contains : and a space in quotes"
 	case strings.Contains(msg, "could not find end character"):
