@@ -25,7 +25,7 @@ func buildCommand() *command {
 		json: `{
   "name": "example",
   "path": "/nix/store/8d4f…-nixos-disk-image/nixos.qcow2",
-  "id": "nix-8d4fjrwy8yn6vqkq6ikdzzhqjm8w0hjp",
+  "id": "nix-8d4fjrwy8yn6vqkq6ikdzzhqjm8w0hjp-15250d8b5a9fecf9",
   "format": "qcow2",
   "size": 4294967296,
   "fileSize": 1503657984,

@@ -30,7 +30,7 @@ func infoCommand() *command {
   "uuid": "0e7a4f0c-6a53-5d4e-8b5e-6f1f3c2f6d90",
   "project": "/home/me/machines",
   "image": "images/example",
-  "imageID": "nix-8d4fjrwy8yn6vqkq6ikdzzhqjm8w0hjp",
+  "imageID": "nix-8d4fjrwy8yn6vqkq6ikdzzhqjm8w0hjp-15250d8b5a9fecf9",
   "base": "/nix/store/8d4f…-nixos-disk-image/nixos.qcow2",
   "memory": 1610612736,
   "cpus": 2,

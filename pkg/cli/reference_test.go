@@ -127,7 +127,7 @@ func environment() [][2]string {
 		{envProject, "the project directory, as `-C`"},
 		{envAccel, "how guests' CPUs are run, as `--accel` of `up` and `plan`"},
 		{envURI, "the libvirt host where neither `-c` nor the definition names one, as in virsh"},
-		{"NO_COLOR", "no colours, whatever its value"},
+		{"NO_COLOR", "no colours, unless it is empty"},
 		{"CLICOLOR_FORCE", "colours also where the output is no terminal"},
 		{"TERM", "`dumb` or none: no control sequences"},
 		{"COLUMNS", "the width of a terminal that does not know its own"},

@@ -24,7 +24,8 @@ func upCommand() *command {
 			"Takes each machine from its definition, domain/NAME.yaml, to a running guest: builds the image with nix, " +
 				"makes the root disk, defines and starts the libvirt domain, waits until the guest is ready and says how to reach it.",
 			"What is there already is kept, and a machine that is as declared is left alone. What would lose data is refused " +
-				"unless --replace allows it. A failure or Ctrl-C takes back what this run made.",
+				"unless --replace allows it. A failure or Ctrl-C takes back what this run made, until the guest " +
+				"runs: it keeps booting when the wait for it is interrupted or takes too long.",
 		},
 		options: append([]option{
 			allOption("bring up all machines of the project"),
