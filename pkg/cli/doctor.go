@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -80,7 +81,7 @@ func runDoctor(ctx context.Context, c *call, _ *urfave.Context) error {
 			if c.json() {
 				continue
 			}
-			if err := c.print(k.text(c.streams.OutColor)); err != nil {
+			if err := c.print(k.text(c.streams.OutColor, c.streams.OutWidth())); err != nil {
 				return err
 			}
 		}
@@ -103,14 +104,22 @@ func runDoctor(ctx context.Context, c *call, _ *urfave.Context) error {
 	return nil
 }
 
-// text is the check for people: a line, and another one with what to do.
-func (c check) text(color bool) string {
+// text is the check for people: a line, and another one with what to do, broken to the
+// width of a terminal (0: never).
+func (c check) text(color bool, width int) string {
 	colors := map[status]string{statusOK: "32", statusWarn: "33", statusFail: "31"}
-	line := fmt.Sprintf("%s  %-11s  %s\n", paint(color, colors[c.Status], fmt.Sprintf("%-4s", c.Status)), c.Name, oneLine(c.Detail))
-	if c.Hint != "" {
-		line += "      " + paint(color, "36", "hint:") + " " + oneLine(c.Hint) + "\n"
+	const label = len("fail  ")
+	detail, hint := fmt.Sprintf("%-11s  %s", c.Name, oneLine(c.Detail))+"\n", "hint: "+oneLine(c.Hint)+"\n"
+	if width > 0 {
+		indent := strings.Repeat(" ", label)
+		detail = beside(indent+c.Name, label+len("directories  "), oneLine(c.Detail), width)[label:]
+		hint = paragraph(indent, hint, width)[label:]
 	}
-	return line
+	text := paint(color, colors[c.Status], fmt.Sprintf("%-4s", c.Status)) + "  " + detail
+	if c.Hint != "" {
+		text += strings.Repeat(" ", label) + paint(color, "36", "hint:") + strings.TrimPrefix(hint, "hint:")
+	}
+	return text
 }
 
 func oneLine(text string) string {

@@ -8,8 +8,17 @@ import (
 	urfave "github.com/urfave/cli/v2"
 )
 
-// helpWidth is the width of help texts: every terminal and every mail shows it.
+// helpWidth is the width of help texts: nearly every terminal and every mail shows it.
 const helpWidth = 80
+
+// pageWidth is the width of texts for people on standard output: a narrow terminal
+// gets narrow lines.
+func (c *call) pageWidth() int {
+	if width := c.streams.OutWidth(); width > 0 && width < helpWidth {
+		return width
+	}
+	return helpWidth
+}
 
 func helpCommand() *command {
 	return &command{
@@ -21,11 +30,11 @@ func helpCommand() *command {
 
 func runHelp(_ context.Context, c *call, _ *urfave.Context) error {
 	if len(c.line.args) == 0 {
-		return c.print(help(commands()))
+		return c.print(help(commands(), c.pageWidth()))
 	}
 	for _, verb := range commands() {
 		if verb.name == c.line.args[0] && !verb.hidden {
-			return c.print(helpOf(verb))
+			return c.print(helpOf(verb, c.pageWidth()))
 		}
 	}
 	return usagef("there is no command %q", c.line.args[0]).
@@ -44,64 +53,72 @@ func verbNames(verbs []*command) []string {
 }
 
 // help is the page that shows all verbs.
-func help(verbs []*command) string {
+func help(verbs []*command, width int) string {
 	var b strings.Builder
-	b.WriteString(paragraph("", "vmctl takes a NixOS flake, or any disk image, to a running virtual machine on a libvirt host."))
+	b.WriteString(paragraph("", "vmctl takes a NixOS flake, or any disk image, to a running virtual machine on a libvirt host.", width))
 	b.WriteString("\nusage: vmctl COMMAND [NAME...] [flags]\n")
 	for _, g := range groups() {
 		fmt.Fprintf(&b, "\n%s\n", g)
 		for _, v := range verbs {
 			if v.group == g && !v.hidden {
-				fmt.Fprintf(&b, "  %-12s%s\n", v.name, v.summary)
+				b.WriteString(beside("  "+v.name, 14, v.summary, width))
 			}
 		}
 	}
 	b.WriteString("\nFlags of every command\n")
-	b.WriteString(optionLines(globals()))
-	b.WriteString("\n" + paragraph("", "NAME is a machine: domain/NAME.yaml of the project. vmctl help COMMAND explains a command."))
+	b.WriteString(optionLines(globals(), width))
+	b.WriteString("\n" + paragraph("", "NAME is a machine: domain/NAME.yaml of the project. vmctl help COMMAND explains a command.", width))
 	return b.String()
 }
 
 // helpOf is the page about one verb.
-func helpOf(v *command) string {
+func helpOf(v *command, width int) string {
 	var b strings.Builder
-	b.WriteString(v.summary + "\n\nusage: " + v.usage() + "\n")
+	b.WriteString(paragraph("", v.summary, width) + "\nusage: " + v.usage() + "\n")
 	for _, text := range v.about {
-		b.WriteString("\n" + paragraph("", text))
+		b.WriteString("\n" + paragraph("", text, width))
 	}
 	if len(v.options) > 0 {
-		b.WriteString("\nFlags\n" + optionLines(v.options))
+		b.WriteString("\nFlags\n" + optionLines(v.options, width))
 	}
 	if len(v.examples) > 0 {
 		b.WriteString("\nExamples\n")
 		for _, e := range v.examples {
 			b.WriteString("  " + e.line + "\n")
 			if e.what != "" {
-				b.WriteString(paragraph("      ", e.what))
+				b.WriteString(paragraph("      ", e.what, width))
 			}
 		}
 	}
-	b.WriteString("\n" + paragraph("", "vmctl help lists the flags of every command."))
+	b.WriteString("\n" + paragraph("", "vmctl help lists the flags of every command.", width))
 	return b.String()
 }
 
 // optionLines are the flags, one under the other, each with what it does.
-func optionLines(options []option) string {
-	const column = 24
+func optionLines(options []option, width int) string {
+	column := 24
+	if width < helpWidth {
+		column = 8
+	}
 	var b strings.Builder
 	for _, o := range options {
 		synopsis := "  " + o.synopsis()
 		if o.short == "" {
 			synopsis = "      " + o.synopsis()
 		}
-		lines := strings.SplitAfter(paragraph(strings.Repeat(" ", column), o.describe()), "\n")
-		if len(synopsis) < column {
-			b.WriteString(synopsis + lines[0][len(synopsis):] + join(lines[1:], ""))
-			continue
-		}
-		b.WriteString(synopsis + "\n" + join(lines, ""))
+		b.WriteString(beside(synopsis, column, o.describe(), width))
 	}
 	return b.String()
+}
+
+// beside puts text into a column of its own to the right of a label, or beneath a label
+// that is too long.
+func beside(label string, column int, text string, width int) string {
+	body := paragraph(strings.Repeat(" ", column), text, width)
+	if len(label) < column {
+		return label + body[len(label):]
+	}
+	return label + "\n" + body
 }
 
 // describe is what the option does, with its default and its variable.
@@ -121,11 +138,11 @@ func (o option) describe() string {
 }
 
 // paragraph breaks text into lines that are indented and fit the page.
-func paragraph(indent, text string) string {
+func paragraph(indent, text string, width int) string {
 	var b strings.Builder
 	line := indent
 	for word := range strings.FieldsSeq(text) {
-		if line != indent && len([]rune(line))+1+len([]rune(word)) > helpWidth {
+		if line != indent && len([]rune(line))+1+len([]rune(word)) > width {
 			b.WriteString(line + "\n")
 			line = indent
 		}

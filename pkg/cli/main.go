@@ -44,9 +44,9 @@ func (c *call) carryOut(ctx context.Context) (err error) {
 	case c.line.version:
 		return showVersion(c)
 	case c.line.help && c.line.verb != nil:
-		return c.print(helpOf(c.line.verb))
+		return c.print(helpOf(c.line.verb, c.pageWidth()))
 	case c.line.help || c.line.verb == nil:
-		return c.print(help(commands()))
+		return c.print(help(commands(), c.pageWidth()))
 	}
 	if err := checkArguments(c); err != nil {
 		return err

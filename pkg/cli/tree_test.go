@@ -66,9 +66,15 @@ func checkOptions(t *testing.T, options []option) {
 }
 
 func TestHelpFitsEveryTerminal(t *testing.T) {
-	pages := map[string]string{"vmctl": help(commands())}
+	pages := map[string]string{"vmctl": help(commands(), helpWidth)}
 	for _, v := range commands() {
-		pages[v.name] = helpOf(v)
+		pages[v.name] = helpOf(v, helpWidth)
+		for line := range strings.Lines(help(commands(), 40) + helpOf(v, 40)) {
+			if words := strings.Fields(line); strings.HasPrefix(line, "  vmctl ") || len(words) > 0 && words[0] == "usage:" {
+				continue // a command line is whole, to be copied
+			}
+			assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimRight(line, "\n")), 40, "%s: %s", v.name, line)
+		}
 	}
 	for name, page := range pages {
 		for line := range strings.Lines(page) {
