@@ -38,7 +38,7 @@ func TestParseVersion(t *testing.T) {
 
 func TestVersionRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ says, text string }{
-		"old":     {"nix (Nix) 2.3.16", "nix (Nix) 2.3.16 is too old: flakes need nix 2.4 or newer"},
+		"old":     {"nix (Nix) 2.7.0", "nix (Nix) 2.7.0 is too old: vmctl needs nix 2.8 or newer"},
 		"another": {"nixie 1", `%s --version does not answer as nix does: "nixie 1"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -31,8 +31,7 @@ type Version struct {
 
 var versionNumber = regexp.MustCompile(`(\d{1,6})\.(\d{1,6})`)
 
-// Version asks nix for its version. A nix that is missing is fault.NotFound, one
-// that has no flakes fault.Build.
+// Version asks nix for its version. One that is missing or too old is fault.Build.
 func (b *Builder) Version(ctx context.Context) (Version, error) {
 	res, err := proc.Run(ctx, proc.Cmd{Path: b.nix, Args: []string{"--version"}, Env: b.environ()})
 	if err != nil {
@@ -44,15 +43,15 @@ func (b *Builder) Version(ctx context.Context) (Version, error) {
 		return v, fault.New(fault.Build, "%s --version does not answer as nix does: %q", b.nix, firstLine(v.Text)).
 			WithHint("check which program `%s` is: command -v %s", b.nix, b.nix)
 	case v.tooOld():
-		return v, fault.New(fault.Build, "%s is too old: flakes need nix 2.4 or newer", v.Text).
+		return v, fault.New(fault.Build, "%s is too old: vmctl needs nix 2.8 or newer", v.Text).
 			WithHint("install a current nix: https://nixos.org/download")
 	}
 	return v, nil
 }
 
-// tooOld is a nix without flakes. Every Lix has them.
+// tooOld is a nix older than what the builder was tried with. Every Lix is newer.
 func (v Version) tooOld() bool {
-	return v.Flavour == Nix && (v.Major < 2 || v.Major == 2 && v.Minor < 4)
+	return v.Flavour == Nix && (v.Major < 2 || v.Major == 2 && v.Minor < 8)
 }
 
 // parseVersion reads "nix (Nix) 2.8.0", "nix (Lix, like Nix) 2.91.1" and
