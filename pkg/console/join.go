@@ -134,7 +134,11 @@ func known(before, window, stream []byte, level bool) int {
 			least = min(chance, len(rest))
 		}
 		from, size := piece(log[at:], rest)
-		if size == 0 || size < least {
+		if size < max(least, 1) {
+			// Too little to tell where it is from, but what follows may be clear.
+			if m := overlap(log[max(at, len(before)):], rest[size:], level); m >= n+chance {
+				n = size + m
+			}
 			return used + n
 		}
 		used, at = used+size, at+from+size

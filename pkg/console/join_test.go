@@ -86,6 +86,8 @@ func TestLeftover(t *testing.T) {
 		{"then all that is new", string(window), "four five six seven eleven twelve thirteen fourteen ", true, 52},
 		{"then the end of what is new", string(window), "four five six seven thirteen fourteen ", true, 38},
 		{"then more than the log has yet", string(window), "four five six seven thirteen fourteen fifteen ", false, 38},
+		{"little, then all that is new", string(window), "six eleven twelve thirteen fourteen ", true, 36},
+		{"little, then more than the log has yet", string(window), "six eleven twelve thirteen fourteen fifteen ", false, 36},
 		{"with a gap in what is new", string(window), "eleven twelve thir fourteen ", true, 28},
 		{"nothing is left over", string(window), "thirteen fourteen ", true, 18},
 		{"a new word that was said before", string(window), "fourteen six ", false, 9},
