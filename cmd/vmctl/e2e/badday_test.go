@@ -70,6 +70,7 @@ func foreignDomain(t *testing.T, pr *project) {
 	for _, verb := range []string{"up", "plan", "down", "stop", "start", "restart", "console", "logs"} {
 		pr.refused(t, 5, []string{verb, "theirs"}, "theirs", "vmctl did not make it", "hint:")
 	}
+	pr.refused(t, 5, []string{"up", "--adopt", "--replace", "theirs"}, "vmctl did not make it")
 	pr.refused(t, 5, []string{"down", "--force", "theirs"}, "vmctl did not make it")
 	assert.NotContains(t, pr.p.ok(t, "/", "list").out, "theirs")
 	assert.Contains(t, pr.ok(t, "list", "-a").out, "theirs")
