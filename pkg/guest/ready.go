@@ -46,6 +46,11 @@ func Wait(ctx context.Context, host *engine.Host, name string, o Options) (strin
 	o.Sink.Emit(event)
 	w := watcher{host: host, name: name, o: o, event: event}
 	how, err := w.wait(ctx)
+	if err != nil && ctx.Err() != nil {
+		// Whatever call the interruption hit: what a person wants to know is the same.
+		err = fault.New(fault.Interrupted, "interrupted; %s keeps booting", name).
+			WithHint("vmctl console %[1]s shows it, vmctl down %[1]s removes it", name)
+	}
 	event.Status, event.Detail = progress.Done, how
 	if err != nil {
 		event.Status, event.Err = progress.Failed, err
@@ -69,8 +74,12 @@ func (w *watcher) wait(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if connected, err := w.host.Events.AgentConnected(ctx, w.name); err != nil || connected {
-		return ByAgent, err
+	connected, err := w.host.Events.AgentConnected(ctx, w.name)
+	if err != nil {
+		return "", err
+	}
+	if connected {
+		return ByAgent, nil
 	}
 	// It may have stopped before the watch began.
 	if d, err := w.host.Domains.Domain(ctx, w.name); err != nil || !d.State.Active() {
@@ -87,8 +96,7 @@ func (w *watcher) wait(ctx context.Context) (string, error) {
 	for {
 		select {
 		case <-ctx.Done():
-			return "", fault.New(fault.Interrupted, "interrupted; %s keeps booting", w.name).
-				WithHint("vmctl console %[1]s shows it, vmctl down %[1]s removes it", w.name)
+			return "", ctx.Err()
 		case event, open := <-events:
 			switch {
 			case !open || event.Kind == engine.EventDisconnected:

@@ -127,3 +127,20 @@ func TestTheConsolesLatestLineIsShown(t *testing.T) {
 		assert.Contains(t, details, "Starting sshd")
 	})
 }
+
+// An interruption may hit any call: the sentence stays the same.
+func TestInterruptedInACall(t *testing.T) {
+	for _, method := range []string{"Watch", "AgentConnected", "Domain", "ReadVolume"} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := boot(t, enginetest.Guest{Prints: "booting"})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				h.Before(method, cancel)
+				_, err := wait(ctx, h, time.Minute, progress.Discard)
+				require.EqualError(t, err, "interrupted; example keeps booting")
+				assert.Equal(t, fault.Interrupted, fault.KindOf(err))
+			})
+		})
+	}
+}
