@@ -208,6 +208,8 @@ func (c *consoles) stops(t *testing.T) {
 	w.expect(`tiny has stopped`)
 	assert.Zero(t, w.end())
 	c.cooked(w)
+	// The console ends a moment before libvirt has put the guest away.
+	eventually(t, func() bool { return c.pr.p.virsh(t, "domstate", "tiny") == "shut off" })
 	c.pr.refused(t, 5, []string{"console", "tiny"}, "tiny is shut off", "vmctl start --console tiny")
 	assert.True(t, bytes.Contains([]byte(c.pr.ok(t, "logs", "tiny").out), []byte("from a pipe")), "the log outlives the guest")
 }
