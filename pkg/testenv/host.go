@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // System is the connection to the private host's system daemon.
@@ -26,19 +27,22 @@ func Host(t testing.TB) string {
 		}
 		Missing(t, "no private libvirt host: "+why)
 	}
+	began := time.Now()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(Logs())
+			t.Log(Logs(began))
 		}
 	})
 	return System
 }
 
-// logTail is how much of each log is shown: the end is where the cause stands.
-const logTail = 2000
+// logTail is how much of each log is shown: the end is where the cause stands, and
+// what failed must not drown in logs.
+const logTail = 800
 
-// Logs are the ends of all logs of the private host, each under its path.
-func Logs() string {
+// Logs are the ends of those logs of the private host that were written to since a
+// time, each under its path and without QEMU's command lines.
+func Logs(since time.Time) string {
 	var all strings.Builder
 	for _, pattern := range []string{
 		libvirtLog,
@@ -48,18 +52,31 @@ func Logs() string {
 	} {
 		paths, _ := filepath.Glob(pattern) // the patterns are well-formed
 		for _, path := range paths {
+			info, err := os.Stat(path)
+			if err == nil && info.ModTime().Before(since) {
+				continue
+			}
 			content, err := os.ReadFile(path)
 			if err != nil {
 				content = []byte(err.Error())
 			}
-			if len(content) > logTail {
-				content = content[len(content)-logTail:]
-			}
-			fmt.Fprintf(&all, "--- %s\n%s\n", path, content)
+			fmt.Fprintf(&all, "--- %s\n%s\n", path, logEnd(string(content)))
 		}
 	}
 	if all.Len() == 0 {
-		return "the private host has no logs"
+		return "the private host has written no logs"
 	}
 	return all.String()
+}
+
+// logEnd is the end of a log without the lines of a command that goes on in the next.
+func logEnd(log string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(log) {
+		if !strings.HasSuffix(line, "\\\n") {
+			kept.WriteString(line)
+		}
+	}
+	end := kept.String()
+	return end[max(0, len(end)-logTail):]
 }
