@@ -56,7 +56,7 @@ func (b *Builder) build(ctx context.Context, ref Ref, rootDir string, refresh bo
 		}
 	}
 	entry := b.cacheEntry(ref)
-	before := b.fingerprint(ctx, ref)
+	before := b.sources(ctx, ref)
 	if !refresh {
 		if res, ok := entry.lookup(before); ok && b.root(ctx, ref, rootDir, res.OutPath) {
 			return res, nil

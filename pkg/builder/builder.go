@@ -52,6 +52,8 @@ type Ref struct {
 	Display string
 	// TaskID is the ID of the progress events; empty is "build".
 	TaskID string
+	// Sources is what Look saw of the flake; nil lets Build look itself.
+	Sources *Sources
 }
 
 // Result is a built image.

@@ -30,6 +30,8 @@ func (n *fakeNix) Version(context.Context) (builder.Version, error) {
 	return builder.Version{Text: "nix (Nix) 2.18.1", Flavour: builder.Nix, Major: 2, Minor: 18}, nil
 }
 
+func (n *fakeNix) Look(context.Context, builder.Ref) *builder.Sources { return nil }
+
 func (n *fakeNix) Build(_ context.Context, ref builder.Ref, rootDir string, _ bool) (builder.Result, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

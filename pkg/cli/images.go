@@ -17,6 +17,8 @@ import (
 
 // Images builds flakes. What a file is, this program says itself.
 type Images interface {
+	// Look begins to look at what a flake's sources are, for Build.
+	Look(ctx context.Context, ref builder.Ref) *builder.Sources
 	Build(ctx context.Context, ref builder.Ref, rootDir string, refresh bool) (builder.Result, error)
 	// Version asks nix for its own.
 	Version(ctx context.Context) (builder.Version, error)
@@ -66,6 +68,14 @@ func (c *call) findImage(ctx context.Context, t *target, hostURI string, session
 	return f, nil
 }
 
+// look begins to look at the sources of a machine's image while the host is connected to.
+func (c *call) look(ctx context.Context, t *target) {
+	dirs, err := c.dirs()
+	if err == nil && t.machine.Image.Kind == spec.ImageFlake {
+		t.sources = c.deps.Images(dirs, c.progress, c.log).Look(ctx, t.flake())
+	}
+}
+
 // rootsLock names the lock on a machine's garbage collection roots. It reads well in
 // "another vmctl is working on …", and no machine can have this name.
 func rootsLock(machine string) string { return "the image of " + machine }
@@ -100,7 +110,7 @@ func (c *call) dropRoots(hostURI, name string) error {
 // flake is what to build for a machine.
 func (t *target) flake() builder.Ref {
 	img := t.machine.Image
-	ref := builder.Ref{Flake: img.Ref, Attr: img.Attr, Machine: t.name, Display: img.Ref, TaskID: t.name + "/build"}
+	ref := builder.Ref{Flake: img.Ref, Attr: img.Attr, Machine: t.name, Display: img.Ref, TaskID: t.name + "/build", Sources: t.sources}
 	// A word without a scheme is a path, never a name in nix's registry.
 	if !strings.Contains(img.Ref, ":") {
 		ref.Flake = t.path(img.Ref)

@@ -6,6 +6,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"vmctl/pkg/builder"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/project"
@@ -20,6 +21,8 @@ type target struct {
 	// machine is nil when the project does not declare it.
 	machine *spec.Machine
 	uri     string
+	// sources is what the image's flake looked like when the command began, if it was looked at.
+	sources *builder.Sources
 }
 
 // declared finds a machine that has to have a definition.

@@ -123,6 +123,7 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 	if o.accel != "" {
 		t.machine.Accel = o.accel
 	}
+	c.look(ctx, t)
 	e, err := c.engine(ctx, t.uri, t.project)
 	if err != nil {
 		return nil, nil, nil, err
