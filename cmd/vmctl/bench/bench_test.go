@@ -138,7 +138,9 @@ func (h *host) up(rounds int) []row {
 
 		install = append(install, h.time("sh", "-c", "cp "+h.image+" "+copied+" && chmod 644 "+copied+
 			" && exec virt-install --import --name installed --memory 256 --vcpus 1 --disk "+copied+
-			" --virt-type qemu --cpu maximum --osinfo detect=off,require=off --network user --graphics none --noautoconsole --noreboot"))
+			" --virt-type qemu --cpu mode=maximum --osinfo linux2022 --network user --graphics none --noautoconsole"))
+		// It is a comparison only when both machines run, on the same kind of hardware.
+		require.Equal(h.t, "running", strings.TrimSpace(h.must("virsh", "domstate", "installed")))
 		h.must("virsh", "destroy installed; undefine installed")
 	}
 	return []row{
