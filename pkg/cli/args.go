@@ -9,7 +9,7 @@ import (
 
 // line is a command line, understood.
 type line struct {
-	// verb is nil when none was given.
+	// verb is nil when none was given, and a noun when only that was.
 	verb *command
 	// global and local are the flags, each as one "--name=value" word.
 	global, local []string
@@ -26,7 +26,7 @@ func (l *line) argv() []string {
 	if l.verb == nil {
 		return argv
 	}
-	argv = append(append(argv, l.verb.name), l.local...)
+	argv = append(append(argv, fields(l.verb.path())...), l.local...)
 	return append(append(argv, "--"), l.args...)
 }
 
@@ -58,6 +58,10 @@ func read(verbs []*command, args []string, getenv func(string) string) (*line, e
 	}
 	if r.line.help || r.line.version {
 		return r.line, nil
+	}
+	if v := r.line.verb; v != nil && len(v.verbs) > 0 {
+		return r.line, usagef("%s needs one of %s", v.name, join(verbNames(v.verbs), ", ")).
+			WithHint("vmctl help %s explains them", v.name)
 	}
 	return r.line, r.environment(getenv)
 }
@@ -156,18 +160,37 @@ func (r *reader) isFlag(word string) bool {
 }
 
 func (r *reader) argument(word string) error {
-	if r.line.verb == nil {
-		for _, v := range r.verbs {
-			if v.name == word {
-				r.line.verb = v
-				return nil
+	among := r.verbs
+	if r.line.verb != nil {
+		among = r.line.verb.verbs
+	}
+	if len(among) == 0 {
+		r.line.args = append(r.line.args, word)
+		return nil
+	}
+	v := named(among, word)
+	if v == nil {
+		return noCommand(r.verbs, r.line.verb, word, "did you mean vmctl %s?")
+	}
+	r.line.verb = v
+	return nil
+}
+
+// noCommand is the error about a word that is no command, or none of a noun's.
+func noCommand(all []*command, noun *command, word, found string) *fault.Error {
+	if noun != nil {
+		return usagef("%s has no command %q", noun.name, word).WithHint("%s", nearest(word, verbNames(noun.verbs),
+			strings.Replace(found, "%s", noun.name+" %s", 1), "it has "+join(verbNames(noun.verbs), ", ")))
+	}
+	wrong := usagef("there is no command %q", word)
+	if suggest(word, verbNames(all)) == "" {
+		for _, c := range all {
+			if named(c.verbs, word) != nil {
+				return wrong.WithHint(found, c.name+" "+word)
 			}
 		}
-		return usagef("there is no command %q", word).
-			WithHint("%s", nearest(word, verbNames(r.verbs), "did you mean vmctl %s?", "vmctl help lists the commands"))
 	}
-	r.line.args = append(r.line.args, word)
-	return nil
+	return wrong.WithHint("%s", nearest(word, verbNames(all), found, "vmctl help lists the commands"))
 }
 
 func (r *reader) unknown(dashes, name string) *fault.Error {
@@ -176,15 +199,16 @@ func (r *reader) unknown(dashes, name string) *fault.Error {
 		return usagef("there is no flag --%s", name).WithHint("did you mean -%s?", name)
 	}
 	whose, help := "vmctl", "vmctl --help"
+	later := withVerbs(r.verbs)
 	if v := r.line.verb; v != nil {
 		known = append(append([]option{}, v.options...), known...)
-		whose, help = v.name, "vmctl "+v.name+" --help"
-	} else {
-		for _, v := range r.verbs {
-			if _, ok := v.option(name); ok {
-				return usagef("the flag %s%s stands before the command it belongs to", dashes, name).
-					WithHint("write it behind the command, as in vmctl %s %s%s", v.name, dashes, name)
-			}
+		whose, help = v.path(), "vmctl "+v.path()+" --help"
+		later = v.verbs
+	}
+	for _, v := range later {
+		if _, ok := v.option(name); ok {
+			return usagef("the flag %s%s stands before the command it belongs to", dashes, name).
+				WithHint("write it behind the command, as in vmctl %s %s%s", v.path(), dashes, name)
 		}
 	}
 	words := make([]string, 0, len(known))

@@ -57,7 +57,7 @@ func TestFlagsMayStandAnywhere(t *testing.T) {
 			require.NoError(t, err)
 			verb := ""
 			if l.verb != nil {
-				verb = l.verb.name
+				verb = l.verb.path()
 			}
 			assert.Equal(t, tt.verb, verb)
 			assert.Equal(t, tt.global, l.global)

@@ -17,8 +17,10 @@ const (
 	anyMachines
 	// oneWord is one of command.words.
 	oneWord
-	// maybeWord is the name of a command, or nothing.
-	maybeWord
+	// maybeCommand is a command, in as many words as it has, or nothing.
+	maybeCommand
+	// ownWords are what command.args says.
+	ownWords
 	// anyWords is anything.
 	anyWords
 )
@@ -39,13 +41,35 @@ func groups() []group { return []group{lifecycle, look, build, other} }
 // example is a command line and what it is for.
 type example struct{ line, what string }
 
-// command is one verb: what parses it, what help and the reference say of it, and
-// what it does.
+// arguments are words of a kind that one verb alone takes.
+type arguments struct {
+	// usage shows them in the usage line: "IMAGE...".
+	usage string
+	// one is what each of them is, for "image inspect needs …": "an image".
+	one string
+	// least and most say how many there may be; most is -1 for any number.
+	least, most int
+	// hint is the command that lists what could stand there.
+	hint string
+	// check refuses a word that can be none; nil lets every word pass.
+	check func(word string) error
+	// complete gives the words that could stand behind those given. No host is asked
+	// for them: Tab has to be quick. Nil is none.
+	complete func(c *call, given []string) []string
+}
+
+// command is one verb, or a noun with verbs of its own: what parses it, what help and
+// the reference say of it, and what it does.
 type command struct {
-	name    string
-	group   group
+	name  string
+	group group
+	// verbs make the command a noun, as in "vmctl image list". A noun does nothing by
+	// itself and has no flags, and its verbs need no group. They come to know it in adopt.
+	verbs   []*command
+	noun    *command
 	takes   takes
 	words   []string
+	args    *arguments
 	options []option
 	// summary is one line for the list of verbs: imperative, no full stop.
 	summary string
@@ -59,8 +83,19 @@ type command struct {
 	run    func(ctx context.Context, c *call, in *urfave.Context) error
 }
 
+// path is the command as it is written: "up", "image list".
+func (c *command) path() string {
+	if c.noun != nil {
+		return c.noun.name + " " + c.name
+	}
+	return c.name
+}
+
 // arguments is how usage lines show what the verb takes.
 func (c *command) arguments() string {
+	if len(c.verbs) > 0 {
+		return "COMMAND"
+	}
 	switch c.takes {
 	case oneMachine:
 		return "NAME"
@@ -70,8 +105,10 @@ func (c *command) arguments() string {
 		return "[NAME...]"
 	case oneWord:
 		return join(c.words, "|")
-	case maybeWord:
+	case maybeCommand:
 		return "[COMMAND]"
+	case ownWords:
+		return c.args.usage
 	default:
 		return ""
 	}
@@ -79,7 +116,7 @@ func (c *command) arguments() string {
 
 // usage is the verb's usage line.
 func (c *command) usage() string {
-	line := "vmctl " + c.name
+	line := "vmctl " + c.path()
 	if args := c.arguments(); args != "" {
 		line += " " + args
 	}
@@ -93,6 +130,10 @@ func (c *command) most() int {
 		return 0
 	case someMachines, anyMachines, anyWords:
 		return -1
+	case maybeCommand:
+		return 2
+	case ownWords:
+		return c.args.most
 	default:
 		return 1
 	}
@@ -109,12 +150,42 @@ func lookUp(options []option, name string) (option, bool) {
 	return option{}, false
 }
 
-// commands are all verbs, in the order in which help shows them.
+// commands are all verbs and nouns, in the order in which help shows them.
 func commands() []*command {
-	return []*command{
+	all := []*command{
 		upCommand(), downCommand(), startCommand(), stopCommand(), restartCommand(),
 		planCommand(), listCommand(), infoCommand(), ipCommand(), consoleCommand(), logsCommand(),
 		buildCommand(), validateCommand(), schemaCommand(),
 		doctorCommand(), versionCommand(), completionCommand(), helpCommand(), completeCommand(),
 	}
+	return adopt(all)
+}
+
+// adopt tells the verbs of nouns whose they are.
+func adopt(all []*command) []*command {
+	for _, c := range all {
+		for _, v := range c.verbs {
+			v.noun, v.group = c, c.group
+		}
+	}
+	return all
+}
+
+// withVerbs are the commands and behind each noun its verbs.
+func withVerbs(commands []*command) []*command {
+	var all []*command
+	for _, c := range commands {
+		all = append(append(all, c), c.verbs...)
+	}
+	return all
+}
+
+// named finds a command among others.
+func named(among []*command, name string) *command {
+	for _, c := range among {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
 }

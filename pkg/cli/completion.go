@@ -71,7 +71,7 @@ func runComplete(_ context.Context, c *call, _ *urfave.Context) error {
 	if len(words) == 0 {
 		words = []string{""}
 	}
-	found := complete(words, c.machineNames)
+	found := complete(commands(), words, c)
 	if len(found) == 0 {
 		return nil
 	}
@@ -79,10 +79,7 @@ func runComplete(_ context.Context, c *call, _ *urfave.Context) error {
 }
 
 // machineNames are the project's machines. No host is asked: Tab has to be quick.
-func (c *call) machineNames(dir string) []string {
-	if dir != "" {
-		c.line.global = append(c.line.global, "--project="+dir)
-	}
+func (c *call) machineNames() []string {
 	p, err := c.projectOrNone()
 	if err != nil || p == nil {
 		return nil
@@ -92,13 +89,13 @@ func (c *call) machineNames(dir string) []string {
 }
 
 // complete gives what could stand in the place of the last word.
-func complete(words []string, machines func(dir string) []string) []string {
+func complete(all []*command, words []string, c *call) []string {
 	before, word := words[:len(words)-1], words[len(words)-1]
 	unset := func(string) string { return "" }
-	if o, ok := waitingFlag(before); ok {
+	if o, ok := waitingFlag(all, before); ok {
 		return begin(o.choices, word)
 	}
-	line, _ := read(commands(), before, unset)
+	line, _ := read(all, before, unset)
 	options := globals()
 	if line.verb != nil {
 		options = append(line.verb.options, options...)
@@ -118,33 +115,55 @@ func complete(words []string, machines func(dir string) []string) []string {
 		}
 		return begin(flags, word)
 	}
-	if line.verb == nil {
-		return begin(verbNames(commands()), word)
+	switch {
+	case line.verb == nil:
+		return begin(verbNames(all), word)
+	case len(line.verb.verbs) > 0:
+		return begin(verbNames(line.verb.verbs), word)
 	}
+	c.line.global = append(c.line.global, line.global...)
+	return begin(completeArgument(all, line, c), word)
+}
+
+// completeArgument gives what could stand behind the arguments of a line.
+func completeArgument(all []*command, line *line, c *call) []string {
+	var words []string
 	switch most := line.verb.most(); {
 	case most >= 0 && len(line.args) >= most:
 		return nil
 	case line.verb.takes == oneWord:
-		return begin(line.verb.words, word)
-	case line.verb.takes == maybeWord:
-		return begin(verbNames(commands()), word)
+		return line.verb.words
+	case line.verb.takes == maybeCommand:
+		if len(line.args) == 0 {
+			return verbNames(all)
+		}
+		if noun := named(all, line.args[0]); noun != nil {
+			words = verbNames(noun.verbs)
+		}
+		return words
+	case line.verb.takes == ownWords:
+		if line.verb.args.complete != nil {
+			words = line.verb.args.complete(c, line.args)
+		}
+	default:
+		words = c.machineNames()
 	}
-	var names []string
-	for _, name := range machines(written(line.global, "project")) {
-		if !contains(line.args, name) {
-			names = append(names, name)
+	var others []string
+	for _, w := range words {
+		if !contains(line.args, w) {
+			others = append(others, w)
 		}
 	}
-	return begin(names, word)
+	return others
 }
 
 // waitingFlag is the flag at the end of the words that waits for its value.
-func waitingFlag(words []string) (option, bool) {
+func waitingFlag(all []*command, words []string) (option, bool) {
 	if len(words) == 0 || !strings.HasPrefix(words[len(words)-1], "-") || contains(words, "--") {
 		return option{}, false
 	}
 	last := words[len(words)-1]
-	line, _ := read(commands(), words[:len(words)-1], func(string) string { return "" })
+	line, _ := read(all, words[:len(words)-1], func(string) string { return "" })
 	options := globals()
 	if line.verb != nil {
 		options = append(line.verb.options, options...)

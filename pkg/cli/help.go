@@ -22,7 +22,7 @@ func (c *call) pageWidth() int {
 
 func helpCommand() *command {
 	return &command{
-		name: "help", group: other, takes: maybeWord, run: runHelp,
+		name: "help", group: other, takes: maybeCommand, run: runHelp,
 		summary:  "Explain vmctl or one of its commands",
 		examples: []example{{"vmctl help up", "the same as vmctl up --help"}},
 	}
@@ -32,13 +32,28 @@ func runHelp(_ context.Context, c *call, _ *urfave.Context) error {
 	if len(c.line.args) == 0 {
 		return c.print(help(commands(), c.pageWidth()))
 	}
-	for _, verb := range commands() {
-		if verb.name == c.line.args[0] && !verb.hidden {
-			return c.print(helpOf(verb, c.pageWidth()))
-		}
+	found, err := about(commands(), c.line.args)
+	if err != nil {
+		return err
 	}
-	return usagef("there is no command %q", c.line.args[0]).
-		WithHint("%s", nearest(c.line.args[0], verbNames(commands()), "did you mean vmctl help %s?", "vmctl help lists the commands"))
+	return c.print(helpOf(found, c.pageWidth()))
+}
+
+// about finds the command that help is asked about: "up", or "image" and "list".
+func about(all []*command, words []string) (*command, error) {
+	var found *command
+	among := all
+	for _, word := range words {
+		if len(among) == 0 {
+			return nil, usagef("help does not take %q", word).WithHint("leave it out")
+		}
+		noun := found
+		if found = named(among, word); found == nil || found.hidden {
+			return nil, noCommand(all, noun, word, "did you mean vmctl help %s?")
+		}
+		among = found.verbs
+	}
+	return found, nil
 }
 
 // verbNames are the names of the verbs that people may see.
@@ -78,6 +93,12 @@ func helpOf(v *command, width int) string {
 	for _, text := range v.about {
 		b.WriteString("\n" + paragraph("", text, width))
 	}
+	if len(v.verbs) > 0 {
+		b.WriteString("\nCommands\n")
+		for _, of := range v.verbs {
+			b.WriteString(beside("  "+of.name, 14, of.summary, width))
+		}
+	}
 	if len(v.options) > 0 {
 		b.WriteString("\nFlags\n" + optionLines(v.options, width))
 	}
@@ -90,7 +111,11 @@ func helpOf(v *command, width int) string {
 			}
 		}
 	}
-	b.WriteString("\n" + paragraph("", "vmctl help lists the flags of every command.", width))
+	last := "vmctl help lists the flags of every command."
+	if len(v.verbs) > 0 {
+		last = "vmctl help " + v.name + " COMMAND explains one of them. " + last
+	}
+	b.WriteString("\n" + paragraph("", last, width))
 	return b.String()
 }
 

@@ -59,15 +59,19 @@ func (c *call) carryOut(ctx context.Context) (err error) {
 // could stumble over were refused before.
 func app(c *call) *urfave.App {
 	verb := c.line.verb
+	run := &urfave.Command{
+		Name: verb.name, HideHelp: true, Flags: flags(verb.options),
+		Action: func(in *urfave.Context) error { return verb.run(in.Context, c, in) },
+	}
+	if verb.noun != nil {
+		run = &urfave.Command{Name: verb.noun.name, HideHelp: true, Subcommands: []*urfave.Command{run}}
+	}
 	return &urfave.App{
 		Name: "vmctl", Writer: io.Discard, ErrWriter: io.Discard,
 		HideHelp: true, HideVersion: true, DisableSliceFlagSeparator: true,
 		Flags:          flags(globals()),
 		ExitErrHandler: func(*urfave.Context, error) {},
-		Commands: []*urfave.Command{{
-			Name: verb.name, HideHelp: true, Flags: flags(verb.options),
-			Action: func(in *urfave.Context) error { return verb.run(in.Context, c, in) },
-		}},
+		Commands:       []*urfave.Command{run},
 	}
 }
 

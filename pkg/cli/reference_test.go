@@ -41,13 +41,16 @@ func reference() string {
 		for _, v := range commands() {
 			if v.group == g && !v.hidden {
 				p("- [`%s`](#vmctl-%s) %s", v.name, v.name, v.summary)
+				for _, of := range v.verbs {
+					p("  - [`%s`](#vmctl-%s) %s", of.path(), strings.ReplaceAll(of.path(), " ", "-"), of.summary)
+				}
 			}
 		}
 		p("")
 	}
 	p("Further: [flags of every command](#flags-of-every-command) · [which host](#which-host) · [exit codes](#exit-codes) ·")
 	p("[environment](#environment) · [errors and progress in JSON](#errors-and-progress-in-json) · [the definition](#the-definition)\n")
-	for _, v := range commands() {
+	for _, v := range withVerbs(commands()) {
 		if !v.hidden {
 			b.WriteString(referenceOf(v))
 		}
@@ -86,7 +89,7 @@ func reference() string {
 func referenceOf(v *command) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	p("## vmctl %s\n\n%s.\n\n    %s\n", v.name, v.summary, v.usage())
+	p("## vmctl %s\n\n%s.\n\n    %s\n", v.path(), v.summary, v.usage())
 	for _, text := range v.about {
 		p("%s\n", text)
 	}
@@ -145,7 +148,7 @@ func TestTheEnvironmentIsDocumented(t *testing.T) {
 		documented += row[0] + " "
 	}
 	options := globals()
-	for _, v := range commands() {
+	for _, v := range withVerbs(commands()) {
 		options = append(options, v.options...)
 	}
 	for _, o := range options {

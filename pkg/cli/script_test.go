@@ -54,10 +54,15 @@ func TestEveryScriptRuns(t *testing.T) {
 	directories := map[string]bool{"vmctl": true}
 	for _, v := range commands() {
 		directories[v.name] = true
-		if !v.hidden {
-			found, err := filepath.Glob(filepath.Join(scripts, v.name, "*.txtar"))
+		// A noun's directory holds VERB.txtar and VERB-*.txtar for each of its verbs.
+		patterns := []string{"*.txtar"}
+		for _, of := range v.verbs {
+			patterns = append(patterns, of.name+"*.txtar")
+		}
+		for _, pattern := range patterns {
+			found, err := filepath.Glob(filepath.Join(scripts, v.name, pattern))
 			require.NoError(t, err)
-			assert.NotEmpty(t, found, "no script for %s", v.name)
+			assert.True(t, v.hidden || len(found) > 0, "no script %s/%s", v.name, pattern)
 		}
 	}
 	for _, pattern := range []string{"testdata/*", "testdata/image/*"} {

@@ -23,9 +23,9 @@ func TestDocumentedJSONIsWhatIsPrinted(t *testing.T) {
 		"list": machines[listed]{}, "info": infoResult{}, "build": buildResult{}, "validate": validateResult{},
 		"ip": ipResult{}, "doctor": doctorResult{}, "version": versionResult{},
 	}
-	for _, v := range commands() {
-		t.Run(v.name, func(t *testing.T) {
-			shape, ok := printed[v.name]
+	for _, v := range withVerbs(commands()) {
+		t.Run(v.path(), func(t *testing.T) {
+			shape, ok := printed[v.path()]
 			require.Equal(t, v.json != "", ok, "a command that prints JSON has an example of it")
 			if !ok {
 				return

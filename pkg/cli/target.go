@@ -159,21 +159,34 @@ func checkArguments(c *call) error {
 	switch most := verb.most(); {
 	case all && hasAll && len(args) > 0:
 		return wrong(usagef("--all stands for the names of all machines: leave out %s", join(args, " ")).
-			WithHint("vmctl %s --all", verb.name))
+			WithHint("vmctl %s --all", verb.path()))
 	case most >= 0 && len(args) > most:
-		return wrong(usagef("%s does not take %q", verb.name, args[most]).WithHint("leave it out"))
+		return wrong(usagef("%s does not take %q", verb.path(), args[most]).WithHint("leave it out"))
 	case len(args) > 0:
 	case verb.takes == oneMachine, verb.takes == someMachines && !all:
-		return wrong(usagef("%s needs the name of a machine", verb.name).WithHint("%s", c.whichMachine(hasAll)))
+		return wrong(usagef("%s needs the name of a machine", verb.path()).WithHint("%s", c.whichMachine(hasAll)))
 	case verb.takes == oneWord:
-		return wrong(usagef("%s needs one of %s", verb.name, join(verb.words, ", ")).WithHint("vmctl help %s explains it", verb.name))
+		return wrong(usagef("%s needs one of %s", verb.path(), join(verb.words, ", ")).WithHint("vmctl help %s explains it", verb.path()))
+	}
+	if verb.takes == ownWords && len(args) < verb.args.least {
+		return wrong(usagef("%s needs %s", verb.path(), verb.args.one).WithHint("%s", verb.args.hint))
 	}
 	switch verb.takes {
-	case maybeWord, anyWords:
+	case maybeCommand, anyWords:
+		return nil
+	case ownWords:
+		for _, word := range args {
+			if verb.args.check == nil {
+				break
+			}
+			if err := verb.args.check(word); err != nil {
+				return err
+			}
+		}
 		return nil
 	case oneWord:
 		if len(args) > 0 && !slices.Contains(verb.words, args[0]) {
-			return usagef("%s does not know %q", verb.name, args[0]).
+			return usagef("%s does not know %q", verb.path(), args[0]).
 				WithHint("%s", nearest(args[0], verb.words, "did you mean %s?", "it knows "+join(verb.words, ", ")))
 		}
 		return nil

@@ -16,12 +16,14 @@ import (
 
 func TestEveryCommandIsWhole(t *testing.T) {
 	seen := map[string]bool{}
-	for _, v := range commands() {
-		t.Run(v.name, func(t *testing.T) {
-			assert.False(t, seen[v.name], "two commands of one name")
-			seen[v.name] = true
+	for _, v := range withVerbs(commands()) {
+		t.Run(v.path(), func(t *testing.T) {
+			assert.False(t, seen[v.path()], "two commands of one name")
+			seen[v.path()] = true
 			assert.NoError(t, spec.CheckName(v.name), "a verb is a plain word")
-			assert.NotNil(t, v.run)
+			assert.Equal(t, len(v.verbs) == 0, v.run != nil, "a verb does something, a noun has verbs")
+			assert.True(t, len(v.verbs) == 0 || len(v.options) == 0, "a noun has no flags")
+			assert.Equal(t, v.takes == ownWords, v.args != nil, "words of its own are described")
 			assert.Contains(t, groups(), v.group)
 			require.NotEmpty(t, v.summary)
 			first, _ := utf8.DecodeRuneInString(v.summary)
@@ -67,8 +69,8 @@ func checkOptions(t *testing.T, options []option) {
 
 func TestHelpFitsEveryTerminal(t *testing.T) {
 	pages := map[string]string{"vmctl": help(commands(), helpWidth)}
-	for _, v := range commands() {
-		pages[v.name] = helpOf(v, helpWidth)
+	for _, v := range withVerbs(commands()) {
+		pages[v.path()] = helpOf(v, helpWidth)
 		for line := range strings.Lines(help(commands(), 40) + helpOf(v, 40)) {
 			if words := strings.Fields(line); strings.HasPrefix(line, "  vmctl ") || len(words) > 0 && words[0] == "usage:" {
 				continue // a command line is whole, to be copied
@@ -88,7 +90,7 @@ func TestHelpFitsEveryTerminal(t *testing.T) {
 }
 
 func TestExamplesAreCommandLines(t *testing.T) {
-	for _, v := range commands() {
+	for _, v := range withVerbs(commands()) {
 		for _, e := range v.examples {
 			_, after, _ := strings.Cut(e.line, "vmctl ")
 			after, _, _ = strings.Cut(after, ")")
@@ -97,7 +99,11 @@ func TestExamplesAreCommandLines(t *testing.T) {
 			l, err := read(commands(), strings.Fields(after), noEnv)
 			require.NoError(t, err, e.line)
 			require.NotNil(t, l.verb, e.line)
-			assert.Equal(t, v.name, l.verb.name, e.line)
+			if len(v.verbs) == 0 {
+				assert.Equal(t, v.path(), l.verb.path(), e.line)
+			} else {
+				assert.Equal(t, v.name, l.verb.noun.name, e.line)
+			}
 		}
 	}
 }

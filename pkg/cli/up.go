@@ -102,7 +102,7 @@ func runUp(ctx context.Context, c *call, in *urfave.Context) error {
 
 // oneConsole refuses a console that is several machines' or shares its output.
 func (c *call) oneConsole(w waiting, names []string) error {
-	verb := c.line.verb.name
+	verb := c.line.verb.path()
 	switch {
 	case w.console && len(names) != 1:
 		return usagef("--console shows one machine, and %d are named", len(names)).
