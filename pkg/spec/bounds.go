@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// maxDepth is far more than the two levels that a definition has.
+	// maxDepth is far more than the four levels that a definition has.
 	maxDepth = 8
 	// maxTokens is several times what the largest sensible definition has.
 	maxTokens = 4096

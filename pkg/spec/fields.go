@@ -1,12 +1,5 @@
 package spec
 
-import (
-	"slices"
-	"strings"
-
-	"github.com/invopop/jsonschema"
-)
-
 // Limits and defaults of values.
 const (
 	defaultMemory = 1 * GiB
@@ -22,70 +15,10 @@ const (
 	// libvirt counts memory in KiB.
 	memoryUnit = KiB
 	maxPorts   = 256
+	portLength = 80
 )
 
-// Field is one key of a definition, for documentation.
-type Field struct {
-	// Key is the key as written.
-	Key string
-	// Type says what values look like, such as "size" or "auto, kvm or tcg".
-	Type string
-	// Default is what holds without the key, as a person would write or say it.
-	Default string
-	// Doc is one or more sentences.
-	Doc string
-	// Example is a value as written in YAML.
-	Example string
-}
-
-// Fields are the keys in the order in which they are documented.
-func Fields() []Field {
-	table := fields()
-	all := make([]Field, len(table))
-	for i, f := range table {
-		all[i] = f.Field
-	}
-	return all
-}
-
-// field is a key with everything there is to know of it, so that parser, schema
-// and documentation cannot disagree.
-type field struct {
-	Field
-	// words are what other tools call it.
-	words  []string
-	schema *jsonschema.Schema
-	read   func(*parser, value)
-}
-
-type fieldTable []field
-
-func (t fieldTable) find(key string) *field {
-	for i := range t {
-		if t[i].Key == key {
-			return &t[i]
-		}
-	}
-	return nil
-}
-
-func (t fieldTable) keys() []string {
-	keys := make([]string, len(t))
-	for i, f := range t {
-		keys[i] = f.Key
-	}
-	return keys
-}
-
-func (t fieldTable) nearest(word string) string {
-	for _, f := range t {
-		if slices.Contains(f.words, strings.ToLower(word)) {
-			return f.Key
-		}
-	}
-	return Nearest(word, t.keys())
-}
-
+// fields are the keys of a machine definition.
 func fields() fieldTable {
 	return fieldTable{
 		{
@@ -122,6 +55,7 @@ func fields() fieldTable {
 			words:  []string{"disksize", "disk-size", "size", "storage", "disks"},
 			schema: text(sizePattern, sizeLength), read: readDisk,
 		},
+		volumesField(),
 		{
 			Field: Field{
 				Key: "accel", Type: "auto, kvm or tcg", Default: string(AccelAuto), Example: "kvm",
@@ -144,7 +78,7 @@ func fields() fieldTable {
 				Key: "secure-boot", Type: "true or false", Default: "false", Example: "true",
 				Doc: "Boot only what is signed with enrolled keys; needs firmware: efi.",
 			},
-			schema: &jsonschema.Schema{Type: "boolean"}, read: readSecureBoot,
+			schema: truth(), read: readSecureBoot,
 		},
 		{
 			Field: Field{
@@ -163,7 +97,7 @@ func fields() fieldTable {
 					"only the host itself can connect (127.0.0.1); 0.0.0.0 lets everybody in.",
 			},
 			words:  []string{"forward", "forwards", "hostfwd", "publish", "portforwards"},
-			schema: list(text(portPattern, 80), maxPorts), read: readPorts,
+			schema: list(text(portPattern, portLength), maxPorts), read: readPorts,
 		},
 		{
 			Field: Field{
@@ -171,7 +105,7 @@ func fields() fieldTable {
 				Doc: "Start the machine when the host boots.",
 			},
 			words:  []string{"onboot", "start"},
-			schema: &jsonschema.Schema{Type: "boolean"}, read: readAutostart,
+			schema: truth(), read: readAutostart,
 		},
 		{
 			Field: Field{

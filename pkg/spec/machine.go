@@ -19,6 +19,8 @@ type Machine struct {
 	CPUs int
 	// Disk is the size of the root disk; 0 is the image's own virtual size.
 	Disk Size
+	// Volumes are the data volumes, sorted by name.
+	Volumes []Volume
 	// Accel says how the guest's CPU is run.
 	Accel Accel
 	// Firmware is what boots the guest.

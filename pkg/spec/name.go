@@ -15,17 +15,26 @@ const NameLength = 63
 // names such as "-rf", " " and "$(id)"; this is deliberately narrower, because a
 // name becomes a file name, a host name and an argument.
 func CheckName(name string) error {
+	if base := strings.TrimSuffix(path.Base(name), ".yaml"); strings.HasSuffix(name, ".yaml") && validName(base) {
+		return fault.New(fault.Usage, "%s cannot be a machine's name: give the name alone, not its file", quote(name)).
+			WithHint("did you mean %s?", base)
+	}
+	return checkName("a machine", name, NameLength)
+}
+
+// checkName is the one rule for names: of machines, and of what a definition names in
+// mappings, such as volumes. what is the thing with its article; most is how many
+// characters the name may have.
+func checkName(what, name string, most int) error {
 	bad := func(why string) *fault.Error {
-		return fault.New(fault.Usage, "%s cannot be a machine's name: %s", quote(name), why).
+		return fault.New(fault.Usage, "%s cannot be %s's name: %s", quote(name), what, why).
 			WithHint("use small letters, digits and -, beginning with a letter or digit, such as web-1")
 	}
-	switch base := strings.TrimSuffix(path.Base(name), ".yaml"); {
+	switch {
 	case name == "":
-		return fault.New(fault.Usage, "a machine's name cannot be empty")
-	case strings.HasSuffix(name, ".yaml") && validName(base):
-		return bad("give the name alone, not its file").WithHint("did you mean %s?", base)
-	case len(name) > NameLength && strings.IndexFunc(name, notNameRune) < 0:
-		return fault.New(fault.Usage, "%s cannot be a machine's name: it has %d characters, and %d are the most", quote(name), len(name), NameLength)
+		return fault.New(fault.Usage, "%s's name cannot be empty", what)
+	case len(name) > most && strings.IndexFunc(name, notNameRune) < 0:
+		return fault.New(fault.Usage, "%s cannot be %s's name: it has %d characters, and %d are the most", quote(name), what, len(name), most)
 	case name[0] == '-':
 		return bad("it begins with -")
 	}

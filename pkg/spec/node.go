@@ -15,6 +15,9 @@ type value struct {
 	at   place
 }
 
+// key is the last key of the path, as written before the value.
+func (v value) key() string { return v.path[strings.LastIndexByte(v.path, '.')+1:] }
+
 // place finds where a node begins. The library's token of a mapping is the colon
 // of its first pair, so its first key is taken.
 func (p *parser) place(node ast.Node) place {

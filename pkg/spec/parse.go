@@ -23,7 +23,7 @@ const (
 // Parse reads the definition of the machine called name. file is what the report
 // calls the file. The error is a *Error with everything that is wrong.
 func Parse(name, file string, data []byte) (*Machine, error) {
-	p := &parser{file: file, m: Defaults(name), keys: map[string]place{}, wrong: map[string]bool{}}
+	p := &parser{file: file, m: Defaults(name), keys: map[string]place{}, wrong: map[string]bool{}, listed: map[string]bool{}}
 	if err := CheckName(name); err != nil {
 		p.fail(place{}, "", err)
 	}
@@ -59,14 +59,16 @@ func Defaults(name string) *Machine {
 type place struct{ line, column, width int }
 
 type parser struct {
-	file     string
-	lines    []string
-	m        *Machine
+	file  string
+	lines []string
+	m     *Machine
+	// keys is where each key stands, by its path; wrong are the paths below which a
+	// problem was found.
 	keys     map[string]place
 	wrong    map[string]bool
 	problems []Problem
-	// listed says that a hint listed all keys; once is enough.
-	listed bool
+	// listed says of which things a hint listed all keys; once is enough.
+	listed map[string]bool
 }
 
 func (p *parser) parse(data []byte) {
@@ -84,7 +86,8 @@ func (p *parser) parse(data []byte) {
 		return
 	}
 	if body := p.body(file); body != nil {
-		p.mapping(body)
+		p.mapping(body, fields(), scope{what: "a machine definition"})
+		p.together()
 	}
 }
 
@@ -160,47 +163,6 @@ func (p *parser) body(file *ast.File) []*ast.MappingValueNode {
 	return nil
 }
 
-// mapping reads each key, then checks what only shows when keys are seen together.
-func (p *parser) mapping(values []*ast.MappingValueNode) {
-	table := fields()
-	for _, pair := range values {
-		at := p.place(pair.Key)
-		key, ok := scalarText(pair.Key)
-		if !ok {
-			p.add(at, "", fmt.Sprintf("a key is a word, but this is %s", kindOf(pair.Key)), "")
-			continue
-		}
-		f := table.find(key)
-		if f == nil {
-			p.unknown(at, key, table)
-			continue
-		}
-		if first, twice := p.keys[key]; twice {
-			p.add(at, key, fmt.Sprintf("the key is here twice; the first is in line %d", first.line), "keep one of them")
-			continue
-		}
-		p.keys[key] = at
-		v := value{node: pair.Value, path: key, at: p.place(pair.Value)}
-		if p.usable(&v, at) {
-			f.read(p, v)
-		}
-	}
-	p.together()
-}
-
-func (p *parser) unknown(at place, key string, table fieldTable) {
-	hint := ""
-	if !p.listed {
-		hint = "the keys are " + strings.Join(table.keys(), ", ")
-	}
-	if near := table.nearest(key); near != "" {
-		hint = fmt.Sprintf("did you mean %s?", near)
-	} else {
-		p.listed = true
-	}
-	p.add(at, "", fmt.Sprintf("%s is not a key of a machine definition", quote(key)), hint)
-}
-
 // together checks what depends on more than one key. A key that is wrong by itself
 // is not held against others.
 func (p *parser) together() {
@@ -257,8 +219,12 @@ func (p *parser) syntax(err error) {
 
 // add notes a problem. The place is moved into the file if it is outside of it.
 func (p *parser) add(at place, path, msg, hint string) {
-	key, _, _ := strings.Cut(path, "[")
-	p.wrong[key] = true
+	p.wrong[path] = true
+	for i, r := range path {
+		if r == '.' || r == '[' {
+			p.wrong[path[:i]] = true
+		}
+	}
 	problem := Problem{File: p.file, Path: path, Msg: msg, Hint: hint}
 	if at.line > 0 {
 		if len(p.lines) == 0 {

@@ -121,9 +121,9 @@ func readBool(p *parser, v value, dst *bool) {
 	hint := ""
 	switch strings.ToLower(s) {
 	case "yes", "on", "y", "1", "enabled", "true":
-		hint = fmt.Sprintf("write %s: true", v.path)
+		hint = fmt.Sprintf("write %s: true", v.key())
 	case "no", "off", "n", "0", "disabled", "false":
-		hint = fmt.Sprintf("write %s: false", v.path)
+		hint = fmt.Sprintf("write %s: false", v.key())
 	}
 	p.mismatch(v, "true or false", hint)
 }
@@ -145,50 +145,29 @@ func readNetwork(p *parser, v value) {
 }
 
 func readPorts(p *parser, v value) {
-	entries, ok := v.node.(*ast.SequenceNode)
-	if !ok {
-		hint := "write each forward on a line of its own: - 2222:22"
-		if s, ok := scalarText(v.node); ok {
-			if _, err := ParsePort(s); err == nil {
-				hint = fmt.Sprintf("write ports: [%q]", s)
-			}
+	hint := "write each forward on a line of its own: - 2222:22"
+	if s, ok := scalarText(v.node); ok {
+		if _, err := ParsePort(s); err == nil {
+			hint = fmt.Sprintf("write ports: [%q]", s)
 		}
-		p.mismatch(v, "a list", hint)
-		return
-	}
-	if len(entries.Values) > maxPorts {
-		p.add(v.at, v.path, fmt.Sprintf("these are %d forwards: the most is %d", len(entries.Values), maxPorts), "")
-		return
 	}
 	var taken []Port
-	for i, node := range entries.Values {
-		entry := value{node: node, path: fmt.Sprintf("%s[%d]", v.path, i), at: v.at}
-		if node != nil {
-			entry.at = p.place(node)
-		}
-		dash := entry.at
-		if i < len(entries.Entries) && entries.Entries[i].Start != nil {
-			start := entries.Entries[i].Start.Position
-			dash = place{start.Line, start.Column, 1}
-		}
-		if !p.usable(&entry, dash) {
-			continue
-		}
-		s, ok := scalarText(node)
+	p.entries(v, maxPorts, "forwards", hint, func(entry value) {
+		s, ok := scalarText(entry.node)
 		if !ok {
 			p.mismatch(entry, "text", "write HOST:GUEST, such as 2222:22")
-			continue
+			return
 		}
 		var port Port
 		if !keep(p, entry, &port, s, ParsePort) {
-			continue
+			return
 		}
 		if j := indexClash(taken, port); j >= 0 {
 			p.add(entry.at, entry.path, fmt.Sprintf("port %d of the host is already taken by %s", port.Host, taken[j]), "choose another port of the host")
-			continue
+			return
 		}
 		taken = append(taken, port)
-	}
+	})
 	p.m.Ports = taken
 }
 

@@ -21,29 +21,46 @@ func Schema() []byte {
 		Title:       "vmctl machine",
 		Description: "The definition of one virtual machine: domain/NAME.yaml.",
 		Type:        "object",
-		// A definition says at least one thing.
-		MinProperties:        count(1),
-		Properties:           jsonschema.NewProperties(),
-		AdditionalProperties: jsonschema.FalseSchema,
 	}
+	fields().describe(root)
+	// A definition says at least one thing.
+	root.MinProperties = count(1)
 	forwards := &jsonschema.Schema{
 		If:   property("ports", &jsonschema.Schema{Type: "array", MinItems: count(1)}),
 		Then: property("network", &jsonschema.Schema{Const: NetworkUser}),
 	}
 	forwards.If.Required = []string{"ports"}
 	root.AllOf = []*jsonschema.Schema{when("secure-boot", true, "firmware", FirmwareEFI), forwards}
-	for _, f := range fields() {
-		s := *f.schema
-		s.Description = fmt.Sprintf("%s Default: %s.", f.Doc, f.Default)
-		s.Examples = []any{exampleOf(f)}
-		root.Properties.Set(f.Key, &s)
-	}
 	// Encoding a schema that this package made itself cannot fail.
 	data, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {
 		panic("spec: " + err.Error())
 	}
 	return append(data, '\n')
+}
+
+// describe makes s the schema of a mapping with these keys.
+func (t fieldTable) describe(s *jsonschema.Schema) {
+	s.Type, s.Properties, s.AdditionalProperties = "object", jsonschema.NewProperties(), jsonschema.FalseSchema
+	for _, f := range t {
+		key := *f.schema
+		key.Description = f.Doc
+		if f.required {
+			s.Required = append(s.Required, f.Key)
+		} else {
+			key.Description = fmt.Sprintf("%s Default: %s.", f.Doc, f.Default)
+		}
+		key.Examples = []any{exampleOf(f)}
+		s.Properties.Set(f.Key, &key)
+	}
+}
+
+// entries is a mapping of names, each with a value like s.
+func entries(s *jsonschema.Schema, most, nameLength uint64) *jsonschema.Schema {
+	return &jsonschema.Schema{
+		Type: "object", MaxProperties: &most, AdditionalProperties: s,
+		PropertyNames: text("^[a-z0-9][a-z0-9-]*$", nameLength),
+	}
 }
 
 func exampleOf(f field) any {
@@ -61,6 +78,11 @@ func when(key string, is any, other string, needs any) *jsonschema.Schema {
 	return rule
 }
 
+// needs says that a key stands beside another only.
+func needs(key, other string) *jsonschema.Schema {
+	return &jsonschema.Schema{If: &jsonschema.Schema{Required: []string{key}}, Then: &jsonschema.Schema{Required: []string{other}}}
+}
+
 func property(key string, s *jsonschema.Schema) *jsonschema.Schema {
 	p := jsonschema.NewProperties()
 	p.Set(key, s)
@@ -70,6 +92,8 @@ func property(key string, s *jsonschema.Schema) *jsonschema.Schema {
 func text(pattern string, most uint64) *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: pattern, MinLength: count(1), MaxLength: &most}
 }
+
+func truth() *jsonschema.Schema { return &jsonschema.Schema{Type: "boolean"} }
 
 func number(least, most int) *jsonschema.Schema {
 	return &jsonschema.Schema{

@@ -69,6 +69,7 @@ func TestSchemaRefusesBad(t *testing.T) {
 		// Values that a pattern does not tell apart.
 		"cpus-hex", "sizes-range", "sizes-multiple", "ports-clash", "host-no-verify", "host-option",
 		"image-web", "image-attr", "image-bidi",
+		"volumes-clash", "volumes-alias",
 	}
 	files, err := filepath.Glob("testdata/bad/*.yaml")
 	require.NoError(t, err)
