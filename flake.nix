@@ -39,6 +39,13 @@
         };
       });
 
+      # The options with which a NixOS configuration describes its machine, and what makes a
+      # good guest of it. The key lets vmctl find out that it is there already.
+      nixosModules = rec {
+        vmctl = { key = "vmctl"; _file = "vmctl's module"; imports = [ ./images/module ]; };
+        default = vmctl;
+      };
+
       devShells = each (pkgs: {
         default = pkgs.mkShell {
           packages = with pkgs; [ go gcc go-task golangci-lint shellcheck libvirt qemu nix git ];

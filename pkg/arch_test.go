@@ -27,7 +27,7 @@ func arrows() map[string][]string {
 
 		"pkg/libvirt":           with("pkg/engine", "pkg/spec", "pkg/libvirt/domainxml"),
 		"pkg/libvirt/domainxml": with("pkg/spec"),
-		"pkg/builder":           with("pkg/engine", "pkg/spec", "pkg/proc"),
+		"pkg/builder":           with("pkg/engine", "pkg/spec", "pkg/proc", "images"),
 		"pkg/image":             with("pkg/engine", "pkg/spec", "pkg/proc"),
 		"pkg/guest":             with("pkg/engine", "pkg/spec", "pkg/proc"),
 		"pkg/console":           with("pkg/engine"),
@@ -44,6 +44,7 @@ func arrows() map[string][]string {
 		"pkg/progress": {},
 		"pkg/ansi":     {},
 
+		"images":          {},
 		"pkg/testenv":     {},
 		"cmd/vmctl/bench": {},
 		"cmd/vmctl/e2e":   {},
