@@ -80,8 +80,10 @@ type Domain struct {
 	CPUs   int
 	// Live is what the running guest has; nil when it is off.
 	Live *Live
-	// Disks are the files of all disks of the persistent definition.
-	Disks []string
+	// Disks are the files of all disks of the persistent definition; Attached are those
+	// of them that have a serial.
+	Disks    []string
+	Attached []Disk
 	// ManagedSave says that a saved memory image exists.
 	ManagedSave bool
 }
@@ -94,6 +96,8 @@ type Live struct {
 	Memory, MaxMemory spec.Size
 	// CPUs are online, MaxCPUs the most that can be without a restart.
 	CPUs, MaxCPUs int
+	// Attached are the disks with a serial that the guest has now.
+	Attached []Disk
 }
 
 // DomainSummary is a row of a list.
@@ -120,6 +124,8 @@ type Definition struct {
 	Root string
 	// Base is the chain below the root disk.
 	Base Base
+	// Disks come after the root disk, in this order.
+	Disks []Disk
 	// Log is the path on the host that takes what the serial console prints.
 	Log string
 	// Vars is the path on the host of the UEFI firmware's variables, among them the keys
@@ -174,6 +180,14 @@ type Domains interface {
 	SetLiveCPUs(ctx context.Context, name string, n int) error
 	// ResizeLiveDisk grows the disk of a running guest, which is told.
 	ResizeLiveDisk(ctx context.Context, name, path string, size spec.Size) error
+	// AttachDisk gives a disk to the persistent definition, and to the guest if it runs,
+	// unless they have one with its serial. It is refused (fault.Refused) while the disk is
+	// in use elsewhere, and when the guest has no room for another.
+	AttachDisk(ctx context.Context, name string, disk Disk) error
+	// DetachDisk takes the disk with a serial away from the guest, if it runs, and from the
+	// persistent definition. The guest has to let go of it: when it does not within a few
+	// seconds, that is fault.Timeout. NotFound when neither has it.
+	DetachDisk(ctx context.Context, name, serial string) error
 	// DomainXML is the XML as libvirt has it; inactive asks for the persistent one.
 	DomainXML(ctx context.Context, name string, inactive bool) (string, error)
 }

@@ -25,12 +25,7 @@ type domainXML struct {
 		Max     int `xml:",chardata"`
 		Current int `xml:"current,attr"`
 	} `xml:"vcpu"`
-	Disks []struct {
-		Source struct {
-			File string `xml:"file,attr"`
-			Dev  string `xml:"dev,attr"`
-		} `xml:"source"`
-	} `xml:"devices>disk"`
+	Disks      []diskXML `xml:"devices>disk"`
 	Interfaces []struct {
 		MAC struct {
 			Address string `xml:"address,attr"`
@@ -89,11 +84,8 @@ func (d *domainXML) memory(r *engine.Record) spec.Size {
 func (d *domainXML) files() []string {
 	var files []string
 	for _, disk := range d.Disks {
-		switch {
-		case disk.Source.File != "":
-			files = append(files, disk.Source.File)
-		case disk.Source.Dev != "":
-			files = append(files, disk.Source.Dev)
+		if file := disk.path(); file != "" {
+			files = append(files, file)
 		}
 	}
 	return files
@@ -153,6 +145,7 @@ func readDomain(d *golibvirt.Domain) (*engine.Domain, error) {
 	out := &engine.Domain{
 		Name: config.Name, UUID: config.UUID, State: stateOf(state), Record: record,
 		Memory: config.memory(record), CPUs: config.cpus(), Disks: config.files(),
+		Attached: config.attached(),
 	}
 	if out.Autostart, err = d.GetAutostart(); err != nil {
 		return nil, err
@@ -179,6 +172,7 @@ func readDomain(d *golibvirt.Domain) (*engine.Domain, error) {
 	out.Live = &engine.Live{
 		Record: live, Memory: running.memory(live), MaxMemory: running.Memory.size(),
 		CPUs: running.cpus(), MaxCPUs: running.VCPU.Max,
+		Attached: running.attached(),
 	}
 	return out, nil
 }

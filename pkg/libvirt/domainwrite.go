@@ -20,6 +20,7 @@ func (c *conn) DefineDomain(ctx context.Context, def engine.Definition) error {
 	text, err := domainxml.Render(domainxml.Config{
 		UUID: def.UUID, Machine: def.Machine, Arch: def.Arch, Root: def.Root,
 		BasePath: def.Base.Path, BaseFormat: def.Base.Format, Log: def.Log, Vars: def.Vars, Metadata: metadata,
+		Disks: diskConfigs(def.Disks),
 	})
 	if err != nil {
 		return err

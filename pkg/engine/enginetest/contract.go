@@ -56,6 +56,8 @@ func Run(t *testing.T, newHost func(t *testing.T) *engine.Host, f Features) {
 		{"PowerButton", powerButton},
 		{"LiveMemory", liveMemory},
 		{"LiveDisk", liveDisk},
+		{"ExtraDisks", extraDisks},
+		{"AttachDisk", attachDisk},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.run(&suite{T: t, host: newHost(t), features: f})

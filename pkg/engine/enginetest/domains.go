@@ -28,13 +28,15 @@ type domain struct {
 
 // definition is what a domain is defined to be.
 type definition struct {
-	record  *engine.Record
-	memory  spec.Size
-	cpus    int
-	disks   []string
-	network string
-	ports   []spec.Port
-	log     string
+	record *engine.Record
+	memory spec.Size
+	cpus   int
+	disks  []string
+	// attached are the disks beside the root disk; their paths are in disks, too.
+	attached []engine.Disk
+	network  string
+	ports    []spec.Port
+	log      string
 }
 
 func (d *definition) copy() *definition {
@@ -44,7 +46,7 @@ func (d *definition) copy() *definition {
 		r.Ports = slices.Clone(r.Ports)
 		c.record = &r
 	}
-	c.disks, c.ports = slices.Clone(d.disks), slices.Clone(d.ports)
+	c.disks, c.ports, c.attached = slices.Clone(d.disks), slices.Clone(d.ports), slices.Clone(d.attached)
 	return &c
 }
 
@@ -53,7 +55,7 @@ func (d *definition) copy() *definition {
 func (h *Host) PlantDomain(d engine.Domain) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	config := &definition{record: d.Record, memory: d.Memory, cpus: d.CPUs, disks: d.Disks}
+	config := &definition{record: d.Record, memory: d.Memory, cpus: d.CPUs, disks: d.Disks, attached: d.Attached}
 	planted := &domain{
 		name: d.Name, uuid: d.UUID, state: d.State, autostart: d.Autostart, managedSave: d.ManagedSave,
 		config: config.copy(),
@@ -65,6 +67,7 @@ func (h *Host) PlantDomain(d engine.Domain) {
 		planted.live, planted.memory, planted.cpus = config.copy(), d.Memory, d.CPUs
 		if d.Live != nil {
 			planted.live.record, planted.live.memory, planted.live.cpus = d.Live.Record, d.Live.MaxMemory, d.Live.MaxCPUs
+			planted.live.attached = d.Live.Attached
 			planted.memory, planted.cpus = d.Live.Memory, d.Live.CPUs
 		}
 		planted.guest = h.guests[d.Name]
@@ -135,13 +138,14 @@ func (h *Host) Domain(ctx context.Context, name string) (*engine.Domain, error) 
 		c := d.config.copy()
 		out := &engine.Domain{
 			Name: d.name, UUID: d.uuid, State: d.state, Autostart: d.autostart, Record: c.record,
-			Memory: c.memory, CPUs: c.cpus, Disks: c.disks, ManagedSave: d.managedSave,
+			Memory: c.memory, CPUs: c.cpus, Disks: c.disks, Attached: c.attached, ManagedSave: d.managedSave,
 			Transient: d.state.Active() && d.config == d.live,
 		}
 		if d.state.Active() {
 			live := d.live.copy()
 			out.Live = &engine.Live{
 				Record: live.record, Memory: d.memory, MaxMemory: live.memory, CPUs: d.cpus, MaxCPUs: live.cpus,
+				Attached: live.attached,
 			}
 		}
 		return out, nil
@@ -173,8 +177,11 @@ func (h *Host) DefineDomain(ctx context.Context, def engine.Definition) error {
 		}
 		d.config = (&definition{
 			record: &record, memory: m.Memory, cpus: m.CPUs, disks: []string{def.Root},
-			network: m.Network, ports: m.Ports, log: def.Log,
+			network: m.Network, ports: m.Ports, log: def.Log, attached: def.Disks,
 		}).copy()
+		for _, disk := range def.Disks {
+			d.config.disks = append(d.config.disks, disk.Path)
+		}
 		h.tell(m.Name, engine.EventOther)
 		return nil
 	})

@@ -49,6 +49,8 @@ type Guest struct {
 	IgnoresShutdown bool
 	// Agent answers as soon as the guest runs.
 	Agent bool
+	// KeepsDisks never lets go of a disk.
+	KeepsDisks bool
 	// Addresses are what the guest got.
 	Addresses []string
 	// Prints goes to the console at each boot.

@@ -50,18 +50,13 @@ func (h *Host) startable(d *domain) error {
 		}
 	}
 	for _, disk := range d.config.disks {
-		if path.Dir(disk) == h.pool.Target && h.volumes[path.Base(disk)] == nil {
-			return fault.New(fault.NotFound, "cannot start domain %s: its disk %s is not there any more", d.name, disk)
+		if err := h.openable(d, disk); err != nil {
+			return err
 		}
 	}
 	for _, other := range h.domains {
 		if other == d || !other.state.Active() {
 			continue
-		}
-		for _, disk := range other.live.disks {
-			if slices.Contains(d.config.disks, disk) {
-				return fault.New(fault.Refused, "cannot start domain %s: another process has its disk image open", d.name)
-			}
 		}
 		for _, p := range other.live.ports {
 			for _, q := range d.config.ports {

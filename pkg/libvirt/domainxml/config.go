@@ -22,6 +22,8 @@ type Config struct {
 	// BasePath and BaseFormat are the image below the root disk; an empty path means
 	// that nothing is below it.
 	BasePath, BaseFormat string
+	// Disks come after the root disk, in this order.
+	Disks []Disk
 	// Log is the path on the host that takes what the serial console prints; empty for none.
 	Log string
 	// Vars is the path on the host of the UEFI firmware's variables; empty leaves it to libvirt.
@@ -45,7 +47,7 @@ func Render(c Config) (string, error) {
 	}
 	for _, p := range []part{
 		platform, firmware, cpu, memory, clock, power,
-		rootDisk, usb, network, serial, agent, rng, balloon,
+		rootDisk, disks, ports, usb, network, serial, agent, rng, balloon,
 	} {
 		if err := p(c, d); err != nil {
 			return "", err

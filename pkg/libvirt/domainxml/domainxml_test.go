@@ -51,9 +51,18 @@ func TestRender(t *testing.T) {
 		"base-uploaded":   func(c *domainxml.Config) { c.BasePath = "/var/lib/libvirt/images/vmctl/base-x.qcow2" },
 		"no-base-no-log":  func(c *domainxml.Config) { c.BasePath, c.Log, c.Vars, c.Metadata = "", "", "", "" },
 		"memory-in-bytes": func(c *domainxml.Config) { c.Machine.Memory = 1_000_000_001 },
+		"disks": func(c *domainxml.Config) {
+			c.Disks = []domainxml.Disk{
+				{Serial: "data", Path: "/pool/example.data.qcow2", Format: "qcow2", Cache: "writeback", IO: "threads", Discard: "unmap"},
+				{Serial: "fast", Path: "/dev/disk/by-id/nvme-1", Format: "raw", Block: true, Cache: "none", IO: "native"},
+				{Serial: "vault", Path: "/pool/vault", Format: "qcow2", Secret: "5a4f6c1e-0000-5000-8000-0123456789ac"},
+				{Serial: "vmctl-seed", Path: "/pool/seed.img", Format: "raw", ReadOnly: true},
+			}
+		},
 		"hostile": func(c *domainxml.Config) {
 			c.Machine.Network = `a'/><evil b="<&>`
 			c.Root, c.BasePath, c.Log = `/r'"<&>,x`, `/b'"<&>]]>`, "/l'\"<&>"
+			c.Disks = []domainxml.Disk{{Serial: "s", Path: `/d'"<&>`, Format: "raw"}}
 		},
 		"ports": func(c *domainxml.Config) {
 			c.Machine.Network = spec.NetworkUser

@@ -1,0 +1,84 @@
+package enginetest
+
+import (
+	"context"
+	"path"
+	"slices"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+)
+
+// AttachDisk implements engine.Domains.
+func (h *Host) AttachDisk(ctx context.Context, name string, disk engine.Disk) error {
+	return change(ctx, h, "AttachDisk", on(name, disk.Serial), func() error {
+		d, err := h.find(name)
+		if err != nil {
+			return err
+		}
+		if d.state.Active() && !has(d.live, disk.Serial) {
+			if err := h.openable(d, disk.Path); err != nil {
+				return err
+			}
+			d.live.attach(disk)
+		}
+		if d.config != d.live && !has(d.config, disk.Serial) {
+			d.config.attach(disk)
+		}
+		return nil
+	})
+}
+
+// DetachDisk implements engine.Domains.
+func (h *Host) DetachDisk(ctx context.Context, name, serial string) error {
+	return change(ctx, h, "DetachDisk", on(name, serial), func() error {
+		d, err := h.find(name)
+		if err != nil {
+			return err
+		}
+		live := d.state.Active() && has(d.live, serial)
+		if !live && !has(d.config, serial) {
+			return fault.New(fault.NotFound, "domain %s has no disk %s", name, serial)
+		}
+		if live {
+			if d.guest.KeepsDisks {
+				return fault.New(fault.Timeout, "the guest does not let go of disk %s", serial)
+			}
+			d.live.detach(serial)
+		}
+		d.config.detach(serial)
+		return nil
+	})
+}
+
+func has(d *definition, serial string) bool {
+	return slices.ContainsFunc(d.attached, func(disk engine.Disk) bool { return disk.Serial == serial })
+}
+
+func (d *definition) attach(disk engine.Disk) {
+	d.attached = append(d.attached, disk)
+	d.disks = append(d.disks, disk.Path)
+}
+
+func (d *definition) detach(serial string) {
+	for i, disk := range d.attached {
+		if disk.Serial == serial {
+			d.attached = slices.Delete(d.attached, i, i+1)
+			d.disks = slices.DeleteFunc(d.disks, func(file string) bool { return file == disk.Path })
+			return
+		}
+	}
+}
+
+// openable says what QEMU would say of a disk that a domain is to have.
+func (h *Host) openable(d *domain, disk string) error {
+	if path.Dir(disk) == h.pool.Target && h.volumes[path.Base(disk)] == nil {
+		return fault.New(fault.NotFound, "cannot start domain %s: its disk %s is not there any more", d.name, disk)
+	}
+	for _, other := range h.domains {
+		if other != d && other.state.Active() && slices.Contains(other.live.disks, disk) {
+			return fault.New(fault.Refused, "cannot start domain %s: another process has its disk image open", d.name)
+		}
+	}
+	return nil
+}
