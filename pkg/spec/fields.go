@@ -23,14 +23,17 @@ func fields() fieldTable {
 	return fieldTable{
 		{
 			Field: Field{
-				Key: "image", Type: "flake or file", Default: "images/NAME", Example: "images/example",
+				Key: "image", Type: "flake, file, URL or known image", Default: "images/NAME", Example: "images/example",
 				Doc: "Where the bootable disk comes from: a directory with a flake (images/example, images/example#attr), " +
-					"a flake elsewhere (github:owner/repo#attr), or a disk image file (./disk.qcow2, .img or .raw). " +
-					"Paths are relative to the project.",
+					"a flake elsewhere (github:owner/repo#attr), a disk image file (./disk.qcow2; raw, vmdk, vhdx, vdi and vhd too, and packed with " +
+					"gz, xz, zst or bz2), one from the web (https://…, with sha256 or checksums), or a publisher's cloud image " +
+					"(debian:12; vmctl image list --known shows them). Paths are relative to the project.",
 			},
 			words:  []string{"source", "flake", "template", "os"},
 			schema: text(`^[^\s#$~-][^\s]*$`, imageLength), read: readImage,
 		},
+		sha256Field(),
+		checksumsField(),
 		{
 			Field: Field{
 				Key: "memory", Type: "size", Default: defaultMemory.Exact(), Example: "1536MiB",

@@ -43,6 +43,8 @@ func TestFieldsAreDocumented(t *testing.T) {
 func definitionWith(key string, examples map[string]any) map[string]any {
 	beside := map[string]map[string]any{
 		"secure-boot":         {"firmware": "efi"},
+		"sha256":              {"image": "disk.qcow2"},
+		"checksums":           {"image": "https://example.org/disk.qcow2"},
 		"volumes.NAME.path":   {"size": nil},
 		"volumes.NAME.volume": {"size": nil}, "volumes.NAME.disk-format": {"size": nil, "volume": "a/b"},
 		"volumes.NAME.read-only": {"size": nil, "volume": "a/b"},

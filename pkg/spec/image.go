@@ -17,7 +17,9 @@ const (
 //
 //	images/example, ../other#web, .#web    a directory with a flake, and what to build of it
 //	github:owner/repo#web, git+ssh://…     a flake elsewhere
-//	./disk.qcow2, disk.img, disk.raw       a disk image file
+//	./disk.qcow2, disk.raw.zst, disk.vmdk  a disk image file
+//	https://example.org/disk.qcow2         one that is downloaded
+//	debian:12                              a publisher's cloud image
 //
 // A word without a scheme is always a path, never a name in nix's registry. The
 // result is safe as an argument after --: no leading -, no white space, nothing
@@ -25,7 +27,8 @@ const (
 func ParseImage(s string) (Image, error) {
 	bad := func(format string, args ...any) *fault.Error {
 		return fault.New(fault.Usage, "%s cannot be an image: "+format, append([]any{quote(s)}, args...)...).
-			WithHint("name a directory with a flake (images/example), a flake (github:owner/repo#name) or a file (./disk.qcow2)")
+			WithHint("name a directory with a flake (images/example), a flake (github:owner/repo#name), a file (./disk.qcow2), " +
+				"a URL (https://…) or a known image (debian:12)")
 	}
 	switch {
 	case s == "":
@@ -49,10 +52,20 @@ func ParseImage(s string) (Image, error) {
 	scheme, rest, hasScheme := strings.Cut(ref, ":")
 	switch {
 	case hasScheme && (scheme == "http" || scheme == "https"):
-		return Image{}, bad("images are not fetched from the web yet").WithHint("download it, and name the file: image: ./disk.qcow2")
+		image.Kind = ImageURL
+		if problem := urlProblem(ref); problem != "" {
+			return Image{}, bad("%s", problem)
+		}
+	case hasScheme && slices.Contains(Publishers(), scheme):
+		image.Kind = ImageKnown
+		if !validVersion(rest) {
+			return Image{}, bad("%s is not a version", quote(rest)).WithHint("vmctl image list --known shows the names")
+		}
 	case hasScheme && !slices.Contains(flakeSchemes(), scheme):
-		err := bad("%s is not a kind of flake reference vmctl knows (%s)", quote(scheme+":"), strings.Join(flakeSchemes(), ", "))
-		if near := Nearest(scheme, flakeSchemes()); near != "" {
+		words := append(flakeSchemes(), Publishers()...)
+		err := bad("%s is not a kind of flake reference vmctl knows (%s), nor a publisher of images",
+			quote(scheme+":"), strings.Join(flakeSchemes(), ", "))
+		if near := Nearest(scheme, words); near != "" {
 			err = err.WithHint("did you mean %s:?", near)
 		}
 		return Image{}, err
@@ -72,6 +85,8 @@ func ParseImage(s string) (Image, error) {
 	case !hasAttr:
 	case image.Kind == ImageFile:
 		return Image{}, bad("a disk image file has nothing after #")
+	case image.Kind != ImageFlake:
+		return Image{}, bad("only a flake has something to choose after #")
 	case attr == "":
 		return Image{}, bad("nothing comes after #").WithHint("leave the # out, or name what to build after it")
 	case !validAttr(attr):
@@ -91,30 +106,40 @@ func flakeSchemes() []string {
 // pathKind tells a disk image file from a flake's directory, by its suffix alone:
 // this package looks at no file.
 func pathKind(path string) (ImageKind, string) {
-	lower := strings.ToLower(path)
 	if strings.HasSuffix(path, "/") {
 		return ImageFlake, refProblem(path)
 	}
-	for _, suffix := range []string{".qcow2", ".img", ".raw"} {
-		if strings.HasSuffix(lower, suffix) {
+	lower := strings.ToLower(path)
+	bare := lower
+	for _, packed := range packings() {
+		if cut, ok := strings.CutSuffix(lower, packed); ok {
+			bare = cut
+			break
+		}
+	}
+	for _, suffix := range diskSuffixes() {
+		if strings.HasSuffix(bare, suffix) {
 			return ImageFile, refProblem(path)
 		}
-		for _, packed := range []string{".gz", ".xz", ".zst", ".bz2"} {
-			if strings.HasSuffix(lower, suffix+packed) {
-				return "", "it is compressed: unpack it first, and name the unpacked file"
-			}
-		}
 	}
-	for _, suffix := range []string{".vmdk", ".vdi", ".vhd", ".vhdx", ".qed"} {
-		if strings.HasSuffix(lower, suffix) {
-			return "", "this disk format is not supported: convert it with qemu-img convert -O qcow2"
-		}
-	}
-	if strings.HasSuffix(lower, ".iso") {
+	switch {
+	case strings.HasSuffix(lower, ".qed"):
+		return "", "this disk format is not supported: convert it with qemu-img convert -f qed -O qcow2"
+	case strings.HasSuffix(bare, ".iso"):
 		return "", "a CD image is not a bootable disk"
+	case strings.HasSuffix(lower, ".ova"), strings.HasSuffix(bare, ".tar"), strings.HasSuffix(lower, ".tgz"), strings.HasSuffix(lower, ".zip"):
+		return "", "it is an archive: unpack it first, and name the disk image in it"
 	}
 	return ImageFlake, refProblem(path)
 }
+
+// diskSuffixes are how disk images are called, and packings what may follow. What is in
+// a file decides what it is; a name that says otherwise is refused then.
+func diskSuffixes() []string {
+	return []string{".qcow2", ".img", ".raw", ".vmdk", ".vdi", ".vhd", ".vpc", ".vhdx"}
+}
+
+func packings() []string { return []string{".gz", ".xz", ".zst", ".bz2"} }
 
 // refProblem refuses in paths what only URLs may hold: nix reads a ? as the
 // beginning of parameters and % as an escape.

@@ -89,16 +89,26 @@ const (
 	ImageFlake ImageKind = "flake"
 	// ImageFile is a disk image file on the client.
 	ImageFile ImageKind = "file"
+	// ImageURL is downloaded over https, or over http with a checksum beside it.
+	ImageURL ImageKind = "url"
+	// ImageKnown is a publisher's cloud image by a short name, such as debian:12.
+	ImageKnown ImageKind = "known"
 )
 
-// Image is the parsed value of the image key.
+// Image is the parsed value of the image key, with the keys that belong to it.
 type Image struct {
 	Kind ImageKind
 	// Ref is a flake reference without the fragment ("images/example",
-	// "github:owner/repo"), or a file's path. Relative paths are relative to the project.
+	// "github:owner/repo"), a file's path, a URL, or a short name. Relative paths are
+	// relative to the project.
 	Ref string
 	// Attr is the fragment after #, or empty.
 	Attr string
+	// SHA256 is what the file must be, in hexadecimal digits; empty when nothing was said.
+	// It is that of the file as it was named: packed, if it is.
+	SHA256 string
+	// Checksums is the https URL of the publisher's file of checksums, or empty.
+	Checksums string
 }
 
 // String is the image as a person would write it.

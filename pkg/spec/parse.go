@@ -166,6 +166,7 @@ func (p *parser) body(file *ast.File) []*ast.MappingValueNode {
 // together checks what depends on more than one key. A key that is wrong by itself
 // is not held against others.
 func (p *parser) together() {
+	p.imageTogether()
 	if p.m.SecureBoot && !p.wrong["firmware"] && p.m.Firmware != FirmwareEFI {
 		p.add(p.keys["secure-boot"], "secure-boot", "secure boot needs UEFI firmware", "add firmware: efi")
 	}

@@ -55,6 +55,13 @@ func TestParseGood(t *testing.T) {
 			m.Image = spec.Image{Kind: spec.ImageFile, Ref: "./disk.qcow2"}
 			m.Memory, m.Network = 512*spec.MiB, spec.NetworkNone
 		},
+		"web": func(m *spec.Machine) {
+			m.Image = spec.Image{Kind: spec.ImageURL, Ref: "https://example.org/disk.raw.zst", SHA256: strings.Repeat("0f", 32)}
+		},
+		"checksums": func(m *spec.Machine) {
+			m.Image = spec.Image{Kind: spec.ImageURL, Ref: "https://example.org/disk.img", Checksums: "https://example.org/SHA256SUMS"}
+		},
+		"known": func(m *spec.Machine) { m.Image = spec.Image{Kind: spec.ImageKnown, Ref: "debian:12"} },
 		"windows": func(m *spec.Machine) {
 			m.Image = spec.Image{Kind: spec.ImageFlake, Ref: ".", Attr: "web"}
 			m.Memory = 2 * spec.GiB

@@ -16,7 +16,10 @@ const (
 
 func readImage(p *parser, v value) {
 	if s, ok := p.text1(v, "text", "name a flake or a file, such as images/"+p.m.Name); ok {
-		keep(p, v, &p.m.Image, s, ParseImage)
+		var image Image
+		if keep(p, v, &image, s, ParseImage) {
+			p.m.Image.Kind, p.m.Image.Ref, p.m.Image.Attr = image.Kind, image.Ref, image.Attr
+		}
 	}
 }
 

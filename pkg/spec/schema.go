@@ -30,7 +30,7 @@ func Schema() []byte {
 		Then: property("network", &jsonschema.Schema{Const: NetworkUser}),
 	}
 	forwards.If.Required = []string{"ports"}
-	root.AllOf = []*jsonschema.Schema{when("secure-boot", true, "firmware", FirmwareEFI), forwards}
+	root.AllOf = append([]*jsonschema.Schema{when("secure-boot", true, "firmware", FirmwareEFI), forwards}, sourceRules()...)
 	// Encoding a schema that this package made itself cannot fail.
 	data, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {

@@ -68,7 +68,7 @@ func TestSchemaRefusesBad(t *testing.T) {
 		"documents", "directive", "escape", "nul", "latin1", "anchors",
 		// Values that a pattern does not tell apart.
 		"cpus-hex", "sizes-range", "sizes-multiple", "ports-clash", "host-no-verify", "host-option",
-		"image-web", "image-attr", "image-bidi",
+		"image-attr", "image-bidi", "source-flake", "source-password",
 		"volumes-clash", "volumes-alias",
 	}
 	files, err := filepath.Glob("testdata/bad/*.yaml")

@@ -108,6 +108,16 @@ func TestParseImage(t *testing.T) {
 		"disk.img":                                  file("disk.img"),
 		"disk.raw":                                  file("disk.raw"),
 		"disk.raw/":                                 flake("disk.raw", ""),
+		"disk.qcow2.xz":                             file("disk.qcow2.xz"),
+		"a/DISK.RAW.ZST":                            file("a/DISK.RAW.ZST"),
+		"disk.vmdk":                                 file("disk.vmdk"),
+		"disk.vhd.bz2":                              file("disk.vhd.bz2"),
+		"zst":                                       flake("zst", ""),
+		"https://example.org/a/x.qcow2?y=1":         {Kind: spec.ImageURL, Ref: "https://example.org/a/x.qcow2?y=1"},
+		"http://example.org:8080/x":                 {Kind: spec.ImageURL, Ref: "http://example.org:8080/x"},
+		"debian:12":                                 {Kind: spec.ImageKnown, Ref: "debian:12"},
+		"ubuntu:24.04":                              {Kind: spec.ImageKnown, Ref: "ubuntu:24.04"},
+		"arch:latest":                               {Kind: spec.ImageKnown, Ref: "arch:latest"},
 		"Bilder/größe-日本":                           flake("Bilder/größe-日本", ""),
 	} {
 		got, err := spec.ParseImage(text)
@@ -155,8 +165,22 @@ func TestParseImage(t *testing.T) {
 		"a#b^out":                       "is not an attribute",
 		"a#" + strings.Repeat("b", 300): "is not an attribute",
 		strings.Repeat("a", 1025):       "longer than 1024",
-		"https://example.org/x.qcow2":   "download it, and name the file",
-		"http://example.org/x":          "download it",
+		"https://example.org/":          "names no file",
+		"https://example.org":           "names no file",
+		"https:///x.qcow2":              "names no server",
+		"https://me:pw@example.org/x":   "name or password",
+		"https://example.org/x#y":       "only a flake",
+		"https://-x/y":                  "names no server",
+		"https://example.org/..":        "names no file",
+		"https://example.org/%zz":       "not a URL",
+		"https:example.org/x":           "not a URL",
+		"http://example.org:x/y":        "not a URL",
+		"debian:../12":                  "is not a version",
+		"debian:-1":                     "is not a version",
+		"debian:":                       "is not a version",
+		"debain:12":                     "did you mean debian:?",
+		"arch:latest#x":                 "only a flake",
+		"nixos:24.05":                   "not a kind",
 		"ftp://example.org/x":           `"ftp:" is not a kind of flake reference`,
 		"gihtub:a/b":                    "did you mean github:?",
 		"git+http://example.org/r":      "is not a kind",
@@ -164,14 +188,35 @@ func TestParseImage(t *testing.T) {
 		"github:":                       "nothing that can be fetched",
 		"git+ssh://-oProxyCommand=x/y":  "nothing that can be fetched",
 		"disk.qcow2#a":                  "a disk image file has nothing after #",
-		"disk.qcow2.xz":                 "unpack it first",
-		"disk.vmdk":                     "qemu-img convert",
+		"disk.qcow2.tar.gz":             "it is an archive",
+		"disk.ova":                      "it is an archive",
+		"disk.qed":                      "qemu-img convert",
 		"cd.iso":                        "not a bootable disk",
 		`C:\disk.qcow2`:                 "it contains",
 	} {
 		_, err := spec.ParseImage(text)
 		require.Error(t, err, text)
 		assert.Contains(t, err.Error()+"; "+fault.HintOf(err), want)
+	}
+}
+
+func TestParseSHA256(t *testing.T) {
+	const want = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	for _, text := range []string{
+		want, strings.ToUpper(want), "sha256:" + want, "sha256-" + want,
+		"sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+	} {
+		got, err := spec.ParseSHA256(text)
+		require.NoError(t, err, text)
+		assert.Equal(t, want, got)
+	}
+	for text, want := range map[string]string{
+		"": "wrong length", "xyz": "neither", want[1:]: "neither", want + "0": "neither", want[:62] + "zz": "neither",
+		want + want: "SHA-512", "sha512-AAAA": "SHA-512", want[:32]: "MD5", want[:40]: "MD5",
+		"sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=": "neither", "AAAA": "wrong length",
+	} {
+		_, err := spec.ParseSHA256(text)
+		assert.ErrorContains(t, err, want, text)
 	}
 }
 
