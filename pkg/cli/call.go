@@ -145,6 +145,9 @@ func (c *call) engine(ctx context.Context, uri string, p *project.Project) (*eng
 		Host: host, Version: c.deps.Version, Sink: c.progress, Log: c.log,
 		Locker: locker{c, host.URI},
 	}
+	if dirs, err := c.dirs(); err == nil {
+		e.Token = c.deps.Token(dirs, host.URI)
+	}
 	if p != nil {
 		e.Project = p.Dir
 	}

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/libvirt"
@@ -26,6 +28,8 @@ type Deps struct {
 	Getwd func() (string, error)
 	// Root says that the user is root.
 	Root bool
+	// Token tells this client's uploads to a host from those of others.
+	Token func(dirs state.Dirs, hostURI string) engine.Token
 	// OpenHost connects to libvirt.
 	OpenHost func(ctx context.Context, uri string) (*engine.Host, io.Closer, error)
 	// Images builds flakes.
@@ -42,7 +46,13 @@ func System(version string) *Deps {
 		Root:     os.Geteuid() == 0,
 		OpenHost: func(ctx context.Context, uri string) (*engine.Host, io.Closer, error) { return libvirt.Open(ctx, uri) },
 		Images:   systemImages,
+		Token:    systemToken,
 	}
+}
+
+func systemToken(dirs state.Dirs, hostURI string) engine.Token {
+	hostname, _ := os.Hostname() // its absence does not make two clients one
+	return engine.Token{Client: dirs.Client(hostname, hostURI), Run: strings.ToLower(rand.Text()[:8])}
 }
 
 func (d *Deps) getenv(name string) string { return d.Streams.Getenv(name) }

@@ -155,6 +155,8 @@ func (s *script) run(ts *testscript.TestScript, args []string) int {
 			host.URI = uri
 			return host, io.NopCloser(nil), nil
 		},
+		// Without it an upload has the same name in each run.
+		Token: func(state.Dirs, string) engine.Token { return engine.Token{} },
 		Images: func(_ state.Dirs, sink progress.Sink, _ *slog.Logger) Images {
 			s.nix.sink = sink
 			return s.nix

@@ -97,11 +97,11 @@ func takenBack(ctx context.Context, err error) error {
 }
 
 // upload sends an image's file to its volume.
-func (e *Engine) upload(ctx context.Context, img Image, sent report) error {
+func (e *Engine) upload(ctx context.Context, img Image, name string, sent report) error {
 	file, err := os.Open(img.Path)
 	if err != nil {
 		return fault.New(fault.Build, "cannot read image %s: %w", img.Path, err)
 	}
 	defer func() { _ = file.Close() }()
-	return e.Host.Volumes.Upload(ctx, BaseVolume(img), file, int64(img.FileSize), sent)
+	return e.Host.Volumes.Upload(ctx, name, file, int64(img.FileSize), sent)
 }

@@ -2,11 +2,13 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"vmctl/pkg/fault"
+	"vmctl/pkg/progress"
 )
 
 // DownOptions are what a person may ask of down and stop.
@@ -112,80 +114,84 @@ func (e *Engine) machineVolumes(ctx context.Context, name string) ([]Volume, err
 }
 
 // removeUnusedBases removes the image that the machine's root disk lay on, when it was
-// uploaded and nothing else lies on it. Without a domain nobody knows which image that
-// was: an up that was killed may have left any, and all that nothing lies on go.
-func (e *Engine) removeUnusedBases(ctx context.Context, was *Domain) ([]string, error) {
-	if was != nil {
-		if was.Record == nil || was.Record.Image == "" || !strings.Contains(was.Record.Base, "/"+basePrefix+was.Record.Image) {
-			return nil, nil
-		}
-		return e.removeUnusedBase(ctx, ctx, was.Record.Image)
-	}
+// uploaded and nothing else uses it. Without a domain nobody knows which image that
+// was: an up that was killed may have left any, and all that this client uploaded and
+// nothing uses go.
+func (e *Engine) removeUnusedBases(ctx context.Context, was *Domain) ([]Volume, error) {
 	pool, err := e.Host.Pools.Pool(ctx)
 	if err != nil || pool.State != PoolActive {
 		return nil, err
 	}
-	all, err := e.Host.Volumes.ListVolumes(ctx, basePrefix)
-	if err != nil {
-		return nil, err
+	if was == nil {
+		return e.removeOwnBases(ctx)
 	}
-	// An image that another vmctl is at work on is not waited for.
-	once, cancel := context.WithCancel(ctx)
-	cancel()
-	var removed []string
-	for _, image := range imagesOf(all) {
-		names, err := e.removeUnusedBase(ctx, once, image)
-		if err != nil && !fault.Is(err, fault.Interrupted) {
-			return removed, err
-		}
-		removed = append(removed, names...)
+	if was.Record == nil {
+		return nil, nil
 	}
-	return removed, ctx.Err()
+	return e.removeBase(ctx, ctx, pool, was.Record.Base)
 }
 
-// imagesOf are the IDs of the uploaded images among volumes.
-func imagesOf(volumes []Volume) []string {
-	var ids []string
-	for _, v := range volumes {
-		name, ok := strings.CutPrefix(v.Name, basePrefix)
-		id, _, _ := strings.Cut(name, ".")
-		if ok && !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
+// removeBase removes the uploaded image at a path, unless something uses it. It waits
+// for the image's lock until lock ends.
+func (e *Engine) removeBase(ctx, lock context.Context, pool Pool, path string) ([]Volume, error) {
+	id, ok := imageAt(pool, path)
+	if !ok {
+		return nil, nil
 	}
-	return ids
-}
-
-// removeUnusedBase removes an uploaded image unless something lies on it. It waits for
-// the image's lock until lock ends.
-func (e *Engine) removeUnusedBase(ctx, lock context.Context, image string) ([]string, error) {
-	unlock, err := e.Locker.Lock(lock, basePrefix+image)
+	unlock, err := e.Locker.Lock(lock, basePrefix+id)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	all, err := e.Host.Volumes.ListVolumes(ctx, "")
+	return e.clear(ctx, []string{id}, clearing{wants: func(c *baseCopy) bool { return c.volume.Path == path }})
+}
+
+// removeOwnBases removes what this client uploaded and nothing uses.
+func (e *Engine) removeOwnBases(ctx context.Context) ([]Volume, error) {
+	all, err := e.Host.Volumes.ListVolumes(ctx, basePrefix)
 	if err != nil {
 		return nil, err
 	}
-	var unused []Volume
-	for _, v := range all {
-		if strings.HasPrefix(v.Name, basePrefix+image+".") {
-			unused = append(unused, v)
+	own := clearing{wants: func(c *baseCopy) bool { return c.name.uploader() == e.Token.Client }}
+	ids, unlock := e.lockImages(ctx, e.judge(all, nil, own, time.Time{}).images())
+	defer unlock()
+	if len(ids) == 0 {
+		return nil, ctx.Err()
+	}
+	return e.clear(ctx, ids, own)
+}
+
+// lockImages takes the locks of images. One that another vmctl of this client is at work
+// on is not waited for: it is not among those given back.
+func (e *Engine) lockImages(ctx context.Context, ids []string) (locked []string, unlock func()) {
+	once, cancel := context.WithCancel(ctx)
+	cancel()
+	var held []func()
+	for _, id := range ids {
+		if release, err := e.Locker.Lock(once, basePrefix+id); err == nil {
+			locked, held = append(locked, id), append(held, release)
 		}
 	}
-	for _, v := range all {
-		if slices.ContainsFunc(unused, func(base Volume) bool { return v.Backing == base.Path }) {
-			return nil, nil
+	return locked, func() {
+		for _, release := range held {
+			release()
 		}
 	}
-	var removed []string
-	for _, v := range slices.Backward(unused) {
-		// The marker sorts behind its volume and goes first.
-		if err := e.Host.Volumes.DeleteVolume(ctx, v.Name); err != nil && !fault.Is(err, fault.NotFound) {
-			return removed, err
-		}
-		removed = append(removed, v.Name)
+}
+
+// leave removes the image that an up replaced. It is only rubbish: that it stays is no error.
+func (e *Engine) leave(ctx context.Context, p *Plan) {
+	if p.left == "" {
+		return
 	}
-	return removed, nil
+	once, cancel := context.WithCancel(ctx)
+	cancel()
+	pool, err := e.Host.Pools.Pool(ctx)
+	if err == nil {
+		_, err = e.removeBase(ctx, once, pool, p.left)
+	}
+	if err != nil && !fault.Is(err, fault.Interrupted) {
+		e.Sink.Emit(progress.Event{ID: p.Machine + "/left", Status: progress.Note,
+			Text: fmt.Sprintf("the image that %s lay on stays on the host, vmctl image prune removes it: %s", p.Machine, err)})
+	}
 }

@@ -18,6 +18,8 @@ type Engine struct {
 	Project string
 	// Version is vmctl's own, noted in the metadata.
 	Version string
+	// Token goes into the names of what is uploaded.
+	Token Token
 	// Locker keeps two vmctl of one client off the same machine.
 	Locker Locker
 	// Sink is told of every operation.
@@ -97,9 +99,29 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 	if err := plan.allowed(); err != nil {
 		return nil, err
 	}
+	if plan.leased {
+		// The pool has to be there for the lease, and the lease before one looks.
+		pool := plan.pool()
+		if err := e.apply(ctx, &Plan{Machine: plan.Machine, Ops: pool}); err != nil {
+			return nil, err
+		}
+		first = append(first, pool...)
+		release, err := e.lease(ctx, w.Image.ID)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+		if plan, err = e.Plan(ctx, w, o); err != nil {
+			return nil, err
+		}
+		if err := plan.allowed(); err != nil {
+			return nil, err
+		}
+	}
 	if err := e.apply(ctx, plan); err != nil {
 		return nil, err
 	}
+	e.leave(ctx, plan)
 	plan.Ops = append(first, plan.Ops...)
 	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), LogVolume: LogVolume(w.Machine.Name)}, nil
 }

@@ -444,7 +444,7 @@ func TestTwoMachinesShareAnUploadedImage(t *testing.T) {
 		assert.NotContains(t, call, "Upload")
 	}
 	down(t, h)
-	assert.Contains(t, fmt.Sprint(h.VolumeNames()), engine.BaseVolume(first.Image), "still in use")
+	assert.Contains(t, fmt.Sprint(h.VolumeNames()), engine.BaseVolume(first.Image, engine.Token{}), "still in use")
 	_, err := on(h).Down(t.Context(), "other", engine.DownOptions{Force: true})
 	require.NoError(t, err)
 	assert.Empty(t, h.VolumeNames())

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"io"
+	"time"
 
 	"vmctl/pkg/spec"
 )
@@ -233,6 +234,9 @@ type Volume struct {
 	Capacity, Allocation spec.Size
 	// Backing is the path of the image it lies on, or empty.
 	Backing string
+	// Modified is when the file was last written to, by the host's clock; zero when the
+	// host does not say.
+	Modified time.Time
 }
 
 // Volumes reads and changes volumes of the pool.

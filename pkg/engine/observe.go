@@ -12,10 +12,12 @@ import (
 type snapshot struct {
 	domain *Domain
 	pool   Pool
-	// root is the machine's root disk; base and committed are the uploaded image, when
-	// the image cannot be used in place.
-	root, base *Volume
-	committed  bool
+	// root is the machine's root disk.
+	root *Volume
+	// base is the uploaded image, when the image cannot be used in place; unfinished are
+	// this client's uploads of it that were cut short.
+	base       *Volume
+	unfinished []*baseCopy
 	// network is nil when the machine asks for none or the host has none of that name.
 	network  *Network
 	networks []Network
@@ -32,7 +34,7 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 		s.domain, err = found(e.Host.Domains.Domain(part, w.Machine.Name))
 		return err
 	})
-	parts.Go(func() error { return e.observeStorage(part, w, &s) })
+	parts.Go(func() error { return e.observeStorage(part, w, o, &s) })
 	parts.Go(func() error { return e.observeNetwork(part, w, &s) })
 	if err := parts.Wait(); err != nil {
 		return nil, err
@@ -47,18 +49,25 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	return &s, nil
 }
 
-func (e *Engine) observeStorage(ctx context.Context, w Wanted, s *snapshot) (err error) {
+func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *snapshot) (err error) {
 	if s.pool, err = e.Host.Pools.Pool(ctx); err != nil || s.pool.State != PoolActive {
 		return err
 	}
 	if s.root, err = found(e.Host.Volumes.Volume(ctx, RootVolume(w.Machine.Name))); err != nil || e.inPlace(w.Image) {
 		return err
 	}
-	if s.base, err = found(e.Host.Volumes.Volume(ctx, BaseVolume(w.Image))); err != nil || s.base == nil {
-		return err
+	if s.root != nil && !o.Replace {
+		if id, ok := imageAt(s.pool, s.root.Backing); ok && id == w.Image.ID {
+			return nil // it lies on the image: whichever upload that is, it stays
+		}
 	}
-	commit, err := found(e.Host.Volumes.Volume(ctx, CommitVolume(w.Image)))
-	s.committed = commit != nil
+	uploads, err := e.Host.Volumes.ListVolumes(ctx, basePrefix+w.Image.ID+".")
+	for _, b := range readBases(uploads) {
+		s.unfinished = b.unfinished(e.Token.Client)
+		if found := b.usable(w.Image.Format, e.Token.Client); found != nil {
+			s.base = found.volume
+		}
+	}
 	return err
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -24,6 +25,19 @@ type Plan struct {
 	replace string
 	// partial says that the rest can be planned only after this has been done.
 	partial bool
+	// leased says that a root disk is to be laid on an uploaded image, which needs a lease.
+	leased bool
+	// left is the path of the uploaded image that the machine's root disk will have left.
+	left string
+}
+
+// pool is the part of the plan that makes the pool: it comes first.
+func (p *Plan) pool() []Op {
+	n := 0
+	for n < len(p.Ops) && slices.Contains([]Action{ActionDefinePool, ActionBuildPool, ActionAutostartPool, ActionStartPool}, p.Ops[n].Action) {
+		n++
+	}
+	return p.Ops[:n:n]
 }
 
 // Empty says that there is nothing to do.
@@ -122,8 +136,12 @@ func (p *planner) stop(cause string) {
 // image is the wanted image as the host sees it.
 func (p *planner) image() Base {
 	path := p.w.Image.Path
-	if !p.e.inPlace(p.w.Image) {
-		path = strings.TrimSuffix(p.s.pool.Target, "/") + "/" + BaseVolume(p.w.Image)
+	switch {
+	case p.e.inPlace(p.w.Image):
+	case p.s.base != nil:
+		path = p.s.base.Path
+	default:
+		path = strings.TrimSuffix(p.s.pool.Target, "/") + "/" + BaseVolume(p.w.Image, p.e.Token)
 	}
 	return Base{Path: path, Format: p.w.Image.Format, Size: p.w.Image.Size}
 }
@@ -195,6 +213,9 @@ func (p *planner) imageOf() string {
 	if p.s.root.Backing == p.image().Path {
 		return p.w.Image.ShortID()
 	}
+	if id, ok := imageAt(p.s.pool, p.s.root.Backing); ok {
+		return shortID(id)
+	}
 	return p.s.root.Backing
 }
 
@@ -218,6 +239,10 @@ func (p *planner) replaceRoot(size spec.Size, cause string) {
 		// Saved memory and firmware variables belong to the old disk.
 		p.undefine("its root disk is replaced")
 	}
+	if id, ok := imageAt(p.s.pool, p.s.root.Backing); ok && id != p.w.Image.ID {
+		p.plan.left = p.s.root.Backing
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("image %s is removed from the host then, unless something else uses it", shortID(id)))
+	}
 	remove := deleteVolume(p.s.root.Name, cause)
 	if written {
 		remove = remove.destructive()
@@ -238,8 +263,11 @@ func (p *planner) undefine(cause string) {
 }
 
 func (p *planner) makeRoot(size spec.Size, cause string) {
-	if !p.e.inPlace(p.w.Image) && !p.s.committed {
-		p.upload()
+	if !p.e.inPlace(p.w.Image) {
+		p.plan.leased = true
+		if p.s.base == nil {
+			p.upload()
+		}
 	}
 	p.base = p.image()
 	p.add(createOverlay(RootVolume(p.w.Machine.Name), size, p.base, fmt.Sprintf("%s: %s on %s", cause, size, p.w.Image.ShortID())))
@@ -248,16 +276,28 @@ func (p *planner) makeRoot(size spec.Size, cause string) {
 // upload plans an image's way to the host. The commit marker comes last, so that an
 // upload cut short is never taken for an image.
 func (p *planner) upload() {
-	img, name := p.w.Image, BaseVolume(p.w.Image)
-	if p.s.base != nil {
-		p.add(deleteVolume(name, "an earlier upload was cut short"))
+	img, name := p.w.Image, BaseVolume(p.w.Image, p.e.Token)
+	for _, cut := range p.s.unfinished {
+		for _, v := range cut.volumes() {
+			p.add(deleteVolume(v.Name, "an earlier upload was cut short"))
+		}
 	}
-	p.add(createVolume(name, img.Format, img.FileSize, "not on the host"))
+	base := createVolume(name, img.Format, img.FileSize, "not on the host")
+	base.undo = retracting(name)
+	p.add(base)
 	p.add(Op{
 		Action: ActionUploadVolume, Resource: name, Cause: img.Source, When: Now, total: int64(img.FileSize),
-		run: func(ctx context.Context, e *Engine, sent report) error { return e.upload(ctx, img, sent) },
+		run: func(ctx context.Context, e *Engine, sent report) error { return e.upload(ctx, img, name, sent) },
 	})
-	p.add(createVolume(CommitVolume(img), "raw", 0, "marks the upload as whole"))
+	marker, origin := CommitVolume(name), img.Origin.Encode()
+	commit := createVolume(marker, "raw", spec.Size(len(origin)), "marks the upload as whole")
+	commit.undo = nil // it goes with what it marks
+	p.add(commit)
+	if img.Origin.Known() {
+		p.add(op(ActionUploadVolume, marker, "where the image came from", func(ctx context.Context, e *Engine) error {
+			return e.Host.Volumes.Upload(ctx, marker, bytes.NewReader(origin), int64(len(origin)), func(int64) {})
+		}, nil))
+	}
 }
 
 func (p *planner) growRoot(size spec.Size) {

@@ -300,7 +300,8 @@ start domain example (new)`,
 		"an upload that was cut short": {
 			func(c *world) {
 				c.e.Host.Local = false
-				*c.s = snapshot{pool: c.s.pool, capabilities: c.s.capabilities, base: &Volume{}}
+				name, _ := parseBase("base-nix-aaaaaaaaaaaaaaaa.qcow2")
+				*c.s = snapshot{pool: c.s.pool, capabilities: c.s.capabilities, unfinished: []*baseCopy{{name: name, volume: &Volume{Name: name.String()}}}}
 			},
 			`delete volume base-nix-aaaaaaaaaaaaaaaa.qcow2 (an earlier upload was cut short)
 create volume base-nix-aaaaaaaaaaaaaaaa.qcow2 (not on the host)
@@ -313,7 +314,7 @@ start domain example (new)`,
 		"an image that was uploaded before": {
 			func(c *world) {
 				c.e.Host.Local = false
-				*c.s = snapshot{pool: c.s.pool, capabilities: c.s.capabilities, base: &Volume{}, committed: true}
+				*c.s = snapshot{pool: c.s.pool, capabilities: c.s.capabilities, base: &Volume{}}
 			},
 			"create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)\ndefine domain example (not defined)\nstart domain example (new)",
 		},

@@ -73,15 +73,6 @@ func VarsVolume(machine string, secureBoot bool) string {
 	return volumePrefix(machine) + "efi.vars"
 }
 
-const basePrefix = "base-"
-
-// BaseVolume is the name under which an image is uploaded; CommitVolume that of the
-// empty volume that marks a finished upload.
-func BaseVolume(img Image) string { return basePrefix + img.ID + "." + img.Format }
-
-// CommitVolume marks that BaseVolume was uploaded whole: libvirt cannot rename.
-func CommitVolume(img Image) string { return BaseVolume(img) + ".ok" }
-
 // Image is a verified bootable disk on the client.
 type Image struct {
 	// ID is what the image is, in characters fit for a file name: "nix-<store hash>" or "sha256-<hex>".
@@ -97,6 +88,8 @@ type Image struct {
 	// InPlace says that the file never changes (it is in the nix store, kept by a GC
 	// root) and that QEMU can reach it there: a root disk may lie directly on it.
 	InPlace bool
+	// Origin is where it came from, as far as it is known.
+	Origin Origin
 }
 
 // ShortID is enough of the ID for people.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/xml"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	golibvirt "libvirt.org/go/libvirt"
 
@@ -24,6 +26,8 @@ type volumeXML struct {
 		Format struct {
 			Type string `xml:"type,attr"`
 		} `xml:"format"`
+		// Modified is "seconds.nanoseconds", or the seconds alone.
+		Modified string `xml:"timestamps>mtime"`
 	} `xml:"target"`
 	Backing struct {
 		Path string `xml:"path"`
@@ -55,7 +59,19 @@ func readVolume(v *golibvirt.StorageVol) (*engine.Volume, error) {
 	return &engine.Volume{
 		Name: x.Name, Path: x.Target.Path, Format: x.Target.Format.Type,
 		Capacity: spec.Size(x.Capacity), Allocation: spec.Size(x.Allocation), Backing: x.Backing.Path,
+		Modified: fileTime(x.Target.Modified),
 	}, nil
+}
+
+// fileTime reads a time stamp as libvirt writes it; zero when there is none.
+func fileTime(text string) time.Time {
+	whole, part, _ := strings.Cut(text, ".")
+	seconds, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	nanoseconds, _ := strconv.ParseInt(part, 10, 64)
+	return time.Unix(seconds, nanoseconds)
 }
 
 // gone recognises a volume whose file was removed behind libvirt's back.

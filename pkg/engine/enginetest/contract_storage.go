@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -95,11 +96,14 @@ func volumeContent(s *suite) {
 	}))
 	require.Equal(s, size, told)
 	require.Equal(s, content, s.content("v.raw", 0))
+	filled, err := volumes.Volume(ctx, "v.raw")
+	s.ok(err)
+	require.WithinDuration(s, time.Now(), filled.Modified, time.Hour, "when it was filled, by the host's clock")
 	require.Equal(s, content[size-5:], s.content("v.raw", size-5))
 
 	s.is(fault.Build, volumes.Upload(ctx, "v.raw", reader(content[:10]), size, nil), "a source that ends early")
 	s.is(fault.NotFound, volumes.Upload(ctx, "none", reader(content), size, nil), "uploading to a volume that is not there")
-	_, err := volumes.ReadVolume(ctx, "none", 0)
+	_, err = volumes.ReadVolume(ctx, "none", 0)
 	s.is(fault.NotFound, err, "reading the content of a volume that is not there")
 
 	s.ok(volumes.ResizeVolume(ctx, "v.raw", 2*spec.Size(size)))

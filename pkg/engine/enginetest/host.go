@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"sync"
+	"time"
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
@@ -40,6 +41,8 @@ type Host struct {
 	failures []*failure
 	hooks    map[string]func()
 	cut      bool
+	// ahead is how far the host's clock is before the client's.
+	ahead time.Duration
 }
 
 // Guest is how the system inside a domain behaves. The zero value obeys ACPI and has
@@ -125,6 +128,15 @@ func (h *Host) PlantPool(p engine.Pool) {
 	defer h.mu.Unlock()
 	h.pool, h.built = p, p.State == engine.PoolActive
 }
+
+// Wait lets time pass on the host.
+func (h *Host) Wait(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ahead += d
+}
+
+func (h *Host) now() time.Time { return time.Now().Add(h.ahead) }
 
 // Cut breaks all connections: consoles and watches end, and every call is unreachable
 // until Mend. What runs goes on running.

@@ -30,6 +30,9 @@ func (h *Host) PlantVolume(v engine.Volume, content []byte) {
 	if v.Path == "" {
 		v.Path = path.Join(h.pool.Target, v.Name)
 	}
+	if v.Modified.IsZero() {
+		v.Modified = h.now()
+	}
 	h.volumes[v.Name] = &volume{Volume: v, content: content}
 }
 
@@ -186,7 +189,7 @@ func (h *Host) create(v engine.Volume) error {
 	if h.volumes[v.Name] != nil {
 		return fault.New(fault.Refused, "cannot create volume %s: one of the same name exists already", v.Name)
 	}
-	v.Path = path.Join(h.pool.Target, v.Name)
+	v.Path, v.Modified = path.Join(h.pool.Target, v.Name), h.now()
 	h.volumes[v.Name] = &volume{Volume: v}
 	return nil
 }
@@ -206,7 +209,7 @@ func (h *Host) Upload(ctx context.Context, name string, src io.Reader, size int6
 	defer func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		v.content, v.Allocation = sent.Bytes(), spec.Size(sent.Len())
+		v.content, v.Allocation, v.Modified = sent.Bytes(), spec.Size(sent.Len()), h.now()
 	}()
 	for int64(sent.Len()) < size {
 		if ctx.Err() != nil {

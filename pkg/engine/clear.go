@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"vmctl/pkg/fault"
+)
+
+// clearing says which uploads may be removed, of those that nothing uses.
+type clearing struct {
+	// wants picks whole uploads.
+	wants func(*baseCopy) bool
+	// strangers lets what other clients left behind long ago go.
+	strangers bool
+	// users are those who use a path on the host beyond the volumes that lie on it.
+	users map[string][]string
+	// holding says that the client's own lease is in use by the caller.
+	holding bool
+}
+
+// verdict is what a clearing comes to.
+type verdict struct {
+	// rubbish is what can be no more than in the way; doomed are whole uploads.
+	rubbish []Volume
+	doomed  []*baseCopy
+}
+
+// volumes are all that would go.
+func (v verdict) volumes() []Volume {
+	all := slices.Clone(v.rubbish)
+	for _, c := range v.doomed {
+		all = append(all, c.volumes()...)
+	}
+	return all
+}
+
+// images are the IDs of the images that it is about.
+func (v verdict) images() []string {
+	var ids []string
+	for _, r := range v.rubbish {
+		n, _ := parseBase(r.Name)
+		ids = append(ids, n.id)
+	}
+	for _, c := range v.doomed {
+		ids = append(ids, c.name.id)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// usersOf are those who use a volume: machines by name, other volumes by theirs.
+func usersOf(base *Volume, all []Volume, also map[string][]string) []string {
+	if base == nil {
+		return nil
+	}
+	users := slices.Clone(also[base.Path])
+	for _, v := range all {
+		if v.Backing == base.Path {
+			users = append(users, ownerOf(v.Name))
+		}
+	}
+	slices.Sort(users)
+	return slices.Compact(users)
+}
+
+// ownerOf is the machine whose volume it is, or the volume itself.
+func ownerOf(volume string) string {
+	name, _, _ := strings.Cut(volume, ".")
+	if strings.HasPrefix(volume, volumePrefix(name)) {
+		return name
+	}
+	return volume
+}
+
+// judge says what may go of the images ids, nil for all. It is a pure function of what
+// is in the pool and of the host's time, which may be zero: then nothing is old.
+func (e *Engine) judge(all []Volume, ids []string, c clearing, now time.Time) verdict {
+	var out verdict
+	client := e.Token.Client
+	old := func(volumes ...Volume) bool {
+		return c.strangers && !now.IsZero() && !slices.ContainsFunc(volumes, func(v Volume) bool {
+			return v.Modified.IsZero() || now.Sub(v.Modified) < staleAfter
+		})
+	}
+	for _, b := range readBases(all) {
+		if ids != nil && !slices.Contains(ids, b.id) {
+			continue
+		}
+		leased := false
+		for _, l := range b.leases {
+			switch {
+			case l.client != client && !old(l.volume):
+				leased = true
+			case l.client != client || !c.holding:
+				out.rubbish = append(out.rubbish, l.volume)
+			}
+		}
+		for _, upload := range b.copies {
+			used := len(usersOf(upload.volume, all, c.users)) > 0
+			mine := upload.name.uploader() == client && !upload.beingRemoved(client) || upload.doomedBy(client)
+			switch {
+			case used:
+			case !upload.whole() && (mine || old(upload.volumes()...)):
+				out.rubbish = append(out.rubbish, upload.volumes()...)
+				continue
+			case upload.whole() && !leased && c.wants(upload):
+				out.doomed = append(out.doomed, upload)
+				continue
+			}
+			for _, d := range upload.dooms {
+				if d.client == client || old(d.volume) {
+					out.rubbish = append(out.rubbish, d.volume)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// clear removes what may go of images whose locks the caller has. It gives what it
+// removed, also with an error.
+func (e *Engine) clear(ctx context.Context, ids []string, c clearing) ([]Volume, error) {
+	all, err := e.Host.Volumes.ListVolumes(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	now, err := e.timeFor(ctx, all, ids, c)
+	if err != nil {
+		return nil, err
+	}
+	first := e.judge(all, ids, c, now)
+	removed, err := e.remove(ctx, first.rubbish)
+	if err != nil || len(first.doomed) == 0 {
+		return removed, err
+	}
+	defer func() { e.pardon(ctx, first.doomed) }()
+	for _, upload := range first.doomed {
+		if err := e.doom(ctx, upload); err != nil {
+			return removed, err
+		}
+	}
+	if all, err = e.Host.Volumes.ListVolumes(ctx, ""); err != nil {
+		return removed, err
+	}
+	for _, upload := range e.judge(all, ids, c, now).doomed {
+		i := slices.IndexFunc(first.doomed, func(d *baseCopy) bool { return d.name == upload.name })
+		if i < 0 {
+			continue // became unused meanwhile, and is not doomed
+		}
+		// From here on it is to go, whatever happens: its doom stays until the end.
+		first.doomed = slices.Delete(first.doomed, i, i+1)
+		gone, err := e.remove(ctx, upload.volumes())
+		removed = append(removed, gone...)
+		if err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// timeFor is the host's time where it is needed: to say that what others left is old.
+func (e *Engine) timeFor(ctx context.Context, all []Volume, ids []string, c clearing) (time.Time, error) {
+	if !c.strangers {
+		return time.Time{}, nil
+	}
+	if slices.Equal(e.judge(all, ids, c, someDay()).rubbish, e.judge(all, ids, c, time.Time{}).rubbish) {
+		return time.Time{}, nil
+	}
+	return e.hostTime(ctx)
+}
+
+// someDay is a time at which everything is old.
+func someDay() time.Time { return time.Unix(1<<40, 0) }
+
+// doom tells other clients that an upload is about to be removed.
+func (e *Engine) doom(ctx context.Context, c *baseCopy) error {
+	if c.doomedBy(e.Token.Client) {
+		return nil // in a run of ours that was killed
+	}
+	return e.Host.Volumes.CreateVolume(ctx, e.doomName(c), "raw", 0)
+}
+
+func (e *Engine) doomName(c *baseCopy) string {
+	n := c.name
+	n.role, n.client = doomSuffix, e.Token.Client
+	return n.String()
+}
+
+// pardon takes back the dooms of uploads that stay, also when ctx has ended.
+func (e *Engine) pardon(ctx context.Context, stay []*baseCopy) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer cancel()
+	for _, c := range stay {
+		// One that is left makes others upload the image again, and prune removes it.
+		_ = e.Host.Volumes.DeleteVolume(ctx, e.doomName(c))
+	}
+}
+
+// remove deletes volumes, which may be gone.
+func (e *Engine) remove(ctx context.Context, volumes []Volume) ([]Volume, error) {
+	var removed []Volume
+	for _, v := range volumes {
+		if err := e.Host.Volumes.DeleteVolume(ctx, v.Name); err != nil && !fault.Is(err, fault.NotFound) {
+			return removed, err
+		}
+		removed = append(removed, v)
+	}
+	return removed, nil
+}
+
+// retracting takes back an upload of this run, unless another client has begun to use it.
+func retracting(upload string) step {
+	return func(ctx context.Context, e *Engine) error {
+		n, _ := parseBase(upload)
+		_, err := e.clear(ctx, []string{n.id}, clearing{
+			wants: func(c *baseCopy) bool { return c.name.String() == upload }, holding: true,
+		})
+		return err
+	}
+}
