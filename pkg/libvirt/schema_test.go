@@ -3,6 +3,7 @@ package libvirt
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,7 +23,11 @@ func TestGoldenDefinitionsAreValid(t *testing.T) {
 		t.Run(filepath.Base(golden), func(t *testing.T) {
 			content, err := os.ReadFile(golden)
 			require.NoError(t, err)
-			require.NoError(t, valid(t, string(content)))
+			err = valid(t, string(content))
+			if strings.Contains(string(content), "passt") && err != nil && strings.Contains(err.Error(), "element 'backend': 'passt'") {
+				t.Skip("this libvirt was built without passt")
+			}
+			require.NoError(t, err)
 		})
 	}
 }

@@ -32,6 +32,26 @@ type Machine struct {
 	Network string
 	// Ports are forwards from the host to the guest; user networking only.
 	Ports []Port
+	// Interfaces are the network cards, in the guest's order; empty for the one that
+	// Network says.
+	Interfaces []Interface
+	// TPM gives the guest a TPM 2.0 of its own.
+	TPM bool
+	// Watchdog is empty or WatchdogNone for none.
+	Watchdog Watchdog
+	// CPU is what the guest's CPU looks like.
+	CPU CPU
+	// Hugepages is the size of the host's pages that the guest's memory consists of; 0
+	// is ordinary ones.
+	Hugepages Size
+	// Graphics is empty or GraphicsNone for none.
+	Graphics Graphics
+	// Devices are the host's.
+	Devices HostDevices
+	// Shares are directories of the host, sorted by tag.
+	Shares []Share
+	// XML is put into the domain's.
+	XML []Fragment
 	// Autostart starts the machine when the host boots.
 	Autostart bool
 	// Host is a libvirt connection URI, or empty for the command line's choice.
@@ -73,6 +93,8 @@ func (m *Machine) ResolveNetwork(session bool) string {
 	switch {
 	case m.Network != "":
 		return m.Network
+	case len(m.Interfaces) > 0:
+		return networkOf(m.Interfaces)
 	case session || len(m.Ports) > 0:
 		return NetworkUser
 	default:

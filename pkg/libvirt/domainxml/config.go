@@ -28,6 +28,15 @@ type Config struct {
 	Log string
 	// Vars is the path on the host of the UEFI firmware's variables; empty leaves it to libvirt.
 	Vars string
+	// Shares are directories of the host.
+	Shares []Share
+	// User is what user networking is done by: UserSlirp, which is also the empty one,
+	// or UserPasst.
+	User string
+	// PCI are the addresses of the host's PCI devices that the guest gets.
+	PCI []string
+	// Video is the graphics card's model; empty is virtio.
+	Video string
 	// Metadata is the XML element that goes into <metadata>; empty for none.
 	Metadata string
 }
@@ -47,7 +56,8 @@ func Render(c Config) (string, error) {
 	}
 	for _, p := range []part{
 		platform, firmware, cpu, memory, clock, power,
-		rootDisk, disks, ports, usb, network, serial, agent, rng, balloon,
+		rootDisk, disks, shares, ports, usb, network, serial, agent, rng, balloon,
+		tpm, watchdog, graphics, hostdevs,
 	} {
 		if err := p(c, d); err != nil {
 			return "", err
@@ -57,7 +67,11 @@ func Render(c Config) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("domain %s cannot be written as XML: %w", c.Machine.Name, err)
 	}
-	return string(out) + "\n", nil
+	domain, err := merge(string(out)+"\n", usbDevices(&c.Machine))
+	if err != nil {
+		return "", err
+	}
+	return merge(domain, c.Machine.XML)
 }
 
 // The architectures that can be rendered.

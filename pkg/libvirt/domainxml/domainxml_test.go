@@ -70,6 +70,48 @@ func TestRender(t *testing.T) {
 				port("127.0.0.1", 2222, 22, "tcp"), port("0.0.0.0", 53, 53, "udp"), port("::ffff:10.0.0.1", 80, 8080, "tcp"),
 			}
 		},
+		"tpm":         func(c *domainxml.Config) { c.Machine.TPM = true },
+		"tpm-aarch64": func(c *domainxml.Config) { c.Machine.TPM, c.Arch = true, "aarch64" },
+		"watchdog":    func(c *domainxml.Config) { c.Machine.Watchdog = spec.WatchdogPoweroff },
+		"cpu": func(c *domainxml.Config) {
+			c.Machine.CPU = spec.CPU{Model: "Haswell", Topology: spec.Topology{Sockets: 1, Cores: 1, Threads: 2}}
+		},
+		"cpu-maximum": func(c *domainxml.Config) { c.Machine.CPU.Model = spec.CPUMaximum },
+		"hugepages":   func(c *domainxml.Config) { c.Machine.Hugepages = 2 * spec.MiB },
+		"graphics":    func(c *domainxml.Config) { c.Machine.Graphics = spec.GraphicsVNC },
+		"graphics-spice": func(c *domainxml.Config) {
+			c.Machine.Graphics, c.Video, c.Arch = spec.GraphicsSpice, "vga", "aarch64"
+		},
+		"devices": func(c *domainxml.Config) {
+			c.PCI = []string{"0000:01:00.0", "0000:0a:1f.7"}
+			c.Machine.Devices = spec.HostDevices{PCI: []string{"10de:1b80", "0000:0a:1f.7"}, USB: []string{"046d:c52b"}}
+		},
+		"shares": func(c *domainxml.Config) {
+			c.Machine.Hugepages = 2 * spec.MiB
+			c.Shares = []domainxml.Share{
+				{Tag: "data", Source: "/srv/a, b", Target: "/mnt/with space", Driver: domainxml.Share9p, ReadOnly: true},
+				{Tag: "src", Source: "/home/me/src", Target: "/mnt/src", Driver: domainxml.ShareVirtiofs},
+			}
+		},
+		"interfaces": func(c *domainxml.Config) {
+			c.Machine.Network, c.Machine.Ports = "", []spec.Port{port("127.0.0.1", 2222, 22, "tcp")}
+			c.Machine.Interfaces = cards()
+		},
+		"interfaces-passt": func(c *domainxml.Config) {
+			c.Machine.Network, c.User = "", domainxml.UserPasst
+			c.Machine.Ports = []spec.Port{port("127.0.0.1", 2222, 22, "tcp"), port("::1", 53, 53, "udp")}
+			c.Machine.Interfaces = cards()
+		},
+		"fragments": func(c *domainxml.Config) {
+			c.Machine.XML = []spec.Fragment{
+				{At: "devices", Add: "<sound model='ich9'/>\n"},
+				{At: "/devices/interface[1]", Add: "<mtu size='1400'/>"},
+				{At: "domain/memtune", Add: "<hard_limit unit='GiB'>4</hard_limit>"},
+				{At: "features/hyperv", Add: "<relaxed state='on'/>\n<vapic state='on'/>"},
+				{At: "features/acpi", Add: "<!-- nothing but this -->"},
+				{Add: "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n  <qemu:arg value='-snapshot'/>\n</qemu:commandline>"},
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := plain()
@@ -121,6 +163,36 @@ func TestRenderRefuses(t *testing.T) {
 			"machine example: port 2222 cannot be forwarded from ::1: QEMU's user networking listens on IPv4 addresses only",
 		},
 		{
+			"share", func(c *domainxml.Config) { c.Shares = []domainxml.Share{{Tag: "src"}} },
+			`machine example: how share src gets into the guest is undecided ("")`,
+		},
+		{
+			"card", func(c *domainxml.Config) { c.Machine.Interfaces = []spec.Interface{{Link: "x"}} },
+			`machine example: a network card cannot be connected to "x"`,
+		},
+		{
+			"PCI address", func(c *domainxml.Config) { c.PCI = []string{"10de:1b80"} },
+			`machine example: "10de:1b80" is not the address of a PCI device`,
+		},
+		{
+			"fragment for what is not there", func(c *domainxml.Config) {
+				c.Machine.XML = []spec.Fragment{{At: "devices", Add: "<x/>"}, {At: "devices/interface[2]", Add: "<mtu/>"}}
+			},
+			"xml[1] cannot be added: there is no interface[2] in the domain",
+		},
+		{
+			"fragment that breaks out", func(c *domainxml.Config) {
+				c.Machine.XML = []spec.Fragment{{At: "devices", Add: "</devices><name>evil</name><devices>"}}
+			},
+			"xml[0] cannot be added: it would change the domain's name, UUID, metadata or disks",
+		},
+		{
+			"fragment in a disk", func(c *domainxml.Config) {
+				c.Machine.XML = []spec.Fragment{{At: "devices/disk", Add: "<readonly/>"}}
+			},
+			"xml[0] cannot be added: it would change the domain's name, UUID, metadata or disks",
+		},
+		{
 			"protocol", func(c *domainxml.Config) {
 				c.Machine.Network, c.Machine.Ports = spec.NetworkUser, []spec.Port{port("127.0.0.1", 2222, 22, "tcp,x")}
 			},
@@ -135,6 +207,27 @@ func TestRenderRefuses(t *testing.T) {
 			require.Equal(t, fault.Invalid, fault.KindOf(err))
 		})
 	}
+}
+
+// cards are one of each kind.
+func cards() []spec.Interface {
+	return []spec.Interface{
+		{Link: spec.LinkNetwork, Name: "default", MAC: "52:54:00:00:00:01", Address: netip.MustParseAddr("192.168.122.9")},
+		{Link: spec.LinkUser},
+		{Link: spec.LinkBridge, Name: "br0", Model: "e1000e"},
+		{Link: spec.LinkMacvtap, Name: "eth0"},
+	}
+}
+
+func TestCardMAC(t *testing.T) {
+	const uuid = "5a4f6c1e-0000-5000-8000-0123456789ab"
+	assert.Equal(t, domainxml.MAC(uuid), domainxml.CardMAC(uuid, 0, spec.Interface{}))
+	assert.Equal(t, "52:54:00:00:00:01", domainxml.CardMAC(uuid, 0, spec.Interface{MAC: "52:54:00:00:00:01"}))
+	seen := map[string]bool{}
+	for i := range 8 {
+		seen[domainxml.CardMAC(uuid, i, spec.Interface{})] = true
+	}
+	assert.Len(t, seen, 8, "each card has an address of its own")
 }
 
 func TestMAC(t *testing.T) {

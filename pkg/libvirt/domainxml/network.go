@@ -1,6 +1,7 @@
 package domainxml
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,8 +12,16 @@ import (
 	"vmctl/pkg/spec"
 )
 
-// MAC is the address of the machine's network card: a function of its UUID, so that
-// DHCP gives the same address after the machine was made anew. The prefix is QEMU's.
+// The programs behind user networking. Slirp is part of QEMU, and forwards ports by
+// its command line alone: libvirt has no XML for that. Passt is a program of its own,
+// faster, with IPv6.
+const (
+	UserSlirp = "slirp"
+	UserPasst = "passt"
+)
+
+// MAC is the address of the machine's first network card: a function of its UUID, so
+// that DHCP gives the same address after the machine was made anew. The prefix is QEMU's.
 func MAC(uuid string) string {
 	hex := strings.ReplaceAll(uuid, "-", "")
 	if len(hex) < 6 {
@@ -22,44 +31,121 @@ func MAC(uuid string) string {
 	return fmt.Sprintf("52:54:00:%s:%s:%s", hex[0:2], hex[2:4], hex[4:6])
 }
 
-// network gives the guest one virtio card, or none. The card carries no boot ROM:
-// nothing boots from the network, and running the ROM costs time in every boot.
+// CardMAC is the address of the machine's card at an index from 0.
+func CardMAC(uuid string, index int, card spec.Interface) string {
+	switch {
+	case card.MAC != "":
+		return card.MAC
+	case index == 0:
+		return MAC(uuid)
+	}
+	sum := sha256.Sum256([]byte(uuid + "/" + strconv.Itoa(index)))
+	return fmt.Sprintf("52:54:00:%02x:%02x:%02x", sum[0], sum[1], sum[2])
+}
+
+// network gives the guest its cards. They carry no boot ROM: nothing boots from the
+// network, and running the ROM costs time in every boot. Ports lead to the first card
+// with user networking.
 func network(c Config, d *libvirtxml.Domain) error {
-	if len(c.Machine.Ports) > 0 && c.Machine.Network != spec.NetworkUser {
-		return fault.New(fault.Invalid, "machine %s: ports are forwarded by user networking only, not on network %q", c.Machine.Name, c.Machine.Network).
+	m := &c.Machine
+	if len(m.Interfaces) == 0 && m.Network == "" {
+		return fault.New(fault.Invalid, "machine %s: its network is undecided", m.Name)
+	}
+	forwarded, placed := false, false
+	for i, card := range m.Cards(false) {
+		nic := libvirtxml.DomainInterface{
+			MAC:   &libvirtxml.DomainInterfaceMAC{Address: CardMAC(c.UUID, i, card)},
+			Model: &libvirtxml.DomainInterfaceModel{Type: model(card)},
+			ROM:   &libvirtxml.DomainROM{Enabled: "no"},
+		}
+		forwards := card.Link == spec.LinkUser && len(m.Ports) > 0 && !forwarded
+		forwarded = forwarded || forwards
+		if forwards && c.User != UserPasst {
+			if err := slirp(c, i, card, d); err != nil {
+				return err
+			}
+			placed = true
+			continue
+		}
+		if err := link(card, &nic, c); err != nil {
+			return err
+		}
+		if forwards {
+			nic.PortForward = portForwards(m.Ports)
+		}
+		if placed {
+			// Behind the card that libvirt does not know of, in the guest's order too.
+			nic.Address = &libvirtxml.DomainAddress{PCI: place(i)}
+		}
+		d.Devices.Interfaces = append(d.Devices.Interfaces, nic)
+	}
+	if len(m.Ports) > 0 && !forwarded {
+		return fault.New(fault.Invalid, "machine %s: ports are forwarded by user networking only, not on network %q", m.Name, m.ResolveNetwork(false)).
 			WithHint("set network: user, or leave out ports")
 	}
-	if len(c.Machine.Ports) > 0 {
-		return forwards(c, d)
-	}
-	card := libvirtxml.DomainInterface{
-		MAC:   &libvirtxml.DomainInterfaceMAC{Address: MAC(c.UUID)},
-		Model: &libvirtxml.DomainInterfaceModel{Type: "virtio"},
-		ROM:   &libvirtxml.DomainROM{Enabled: "no"},
-	}
-	switch c.Machine.Network {
-	case spec.NetworkNone:
-		return nil
-	case spec.NetworkUser:
-		card.Source = &libvirtxml.DomainInterfaceSource{User: &libvirtxml.DomainInterfaceSourceUser{}}
-	case "":
-		return fault.New(fault.Invalid, "machine %s: its network is undecided", c.Machine.Name)
-	default:
-		card.Source = &libvirtxml.DomainInterfaceSource{
-			Network: &libvirtxml.DomainInterfaceSourceNetwork{Network: c.Machine.Network},
-		}
-	}
-	d.Devices.Interfaces = append(d.Devices.Interfaces, card)
 	return nil
 }
 
-// slot is a PCI slot far behind those that libvirt numbers from 1, because libvirt
-// does not know of this card.
-const slot = "0x10"
+func model(card spec.Interface) string {
+	if card.Model == "" {
+		return spec.CardVirtio
+	}
+	return card.Model
+}
 
-// forwards passes the card to QEMU by its command line: libvirt before 9.2 has no
-// XML for forwarding ports (its passt backend is refused by 9.0's parser).
-func forwards(c Config, d *libvirtxml.Domain) error {
+// link connects the card.
+func link(card spec.Interface, nic *libvirtxml.DomainInterface, c Config) error {
+	source := &libvirtxml.DomainInterfaceSource{}
+	switch card.Link {
+	case spec.LinkUser:
+		source.User = &libvirtxml.DomainInterfaceSourceUser{}
+		if c.User == UserPasst {
+			nic.Backend = &libvirtxml.DomainInterfaceBackend{Type: "passt"}
+		}
+	case spec.LinkNetwork:
+		source.Network = &libvirtxml.DomainInterfaceSourceNetwork{Network: card.Name}
+	case spec.LinkBridge:
+		source.Bridge = &libvirtxml.DomainInterfaceSourceBridge{Bridge: card.Name}
+	case spec.LinkMacvtap:
+		source.Direct = &libvirtxml.DomainInterfaceSourceDirect{Dev: card.Name, Mode: "bridge"}
+	default:
+		return fault.New(fault.Invalid, "machine %s: a network card cannot be connected to %q", c.Machine.Name, card.Link)
+	}
+	nic.Source = source
+	return nil
+}
+
+// portForwards are the forwards as passt takes them.
+func portForwards(ports []spec.Port) []libvirtxml.DomainInterfaceSourcePortForward {
+	all := make([]libvirtxml.DomainInterfaceSourcePortForward, len(ports))
+	for i, p := range ports {
+		all[i] = libvirtxml.DomainInterfaceSourcePortForward{
+			Proto: p.Protocol, Address: listen(p),
+			Ranges: []libvirtxml.DomainInterfaceSourcePortForwardRange{{Start: uint(p.Host), To: uint(p.Guest)}},
+		}
+	}
+	return all
+}
+
+func listen(p spec.Port) string {
+	if p.Address.IsValid() {
+		return p.Address.Unmap().String()
+	}
+	return "127.0.0.1"
+}
+
+// slot is a PCI slot far behind those that libvirt numbers from 1, because libvirt
+// does not know of the card in it. The first card has it, the others follow.
+const slot = 0x10
+
+func place(index int) *libvirtxml.DomainAddressPCI {
+	var domain, bus, function uint
+	at := uint(slot + index)
+	return &libvirtxml.DomainAddressPCI{Domain: &domain, Bus: &bus, Slot: &at, Function: &function}
+}
+
+// slirp passes the card with the forwards to QEMU by its command line.
+func slirp(c Config, index int, card spec.Interface, d *libvirtxml.Domain) error {
 	netdev := []string{"user", "id=vmctl0"}
 	for _, p := range c.Machine.Ports {
 		if p.Address.IsValid() && !p.Address.Unmap().Is4() {
@@ -69,19 +155,26 @@ func forwards(c Config, d *libvirtxml.Domain) error {
 		if p.Protocol != "tcp" && p.Protocol != "udp" {
 			return fault.New(fault.Invalid, "machine %s: port %d cannot be forwarded by %q, only by tcp or udp", c.Machine.Name, p.Host, p.Protocol)
 		}
-		address := "127.0.0.1"
-		if p.Address.IsValid() {
-			address = p.Address.Unmap().String()
-		}
-		netdev = append(netdev, "hostfwd="+p.Protocol+":"+address+":"+
+		netdev = append(netdev, "hostfwd="+p.Protocol+":"+listen(p)+":"+
 			strconv.Itoa(int(p.Host))+"-:"+strconv.Itoa(int(p.Guest)))
 	}
-	device := []string{"virtio-net-pci", "id=vmctl-net0", "netdev=vmctl0", "mac=" + MAC(c.UUID), "bus=pcie.0", "addr=" + slot, "romfile="}
+	device := []string{
+		deviceOf(model(card)), "id=vmctl-net0", "netdev=vmctl0", "mac=" + CardMAC(c.UUID, index, card),
+		"bus=pcie.0", fmt.Sprintf("addr=0x%x", slot+index), "romfile=",
+	}
 	d.QEMUCommandline = &libvirtxml.DomainQEMUCommandline{Args: []libvirtxml.DomainQEMUCommandlineArg{
 		{Value: "-netdev"}, {Value: options(netdev)},
 		{Value: "-device"}, {Value: options(device)},
 	}}
 	return nil
+}
+
+// deviceOf is QEMU's name for a model of card.
+func deviceOf(model string) string {
+	if model == spec.CardVirtio {
+		return "virtio-net-pci"
+	}
+	return model
 }
 
 // options joins QEMU options; a comma inside a value is written twice.

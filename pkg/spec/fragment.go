@@ -1,0 +1,129 @@
+package spec
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vmctl/pkg/fault"
+)
+
+const (
+	fragmentLength = 16 << 10
+	placeLength    = 200
+	placePattern   = `^/?([A-Za-z][A-Za-z0-9-]*(\[[1-9][0-9]?\])?)(/[A-Za-z][A-Za-z0-9-]*(\[[1-9][0-9]?\])?)*$`
+)
+
+// Step is one element of a fragment's place.
+type Step struct {
+	// Name is the element's, Index which of that name, from 1; 0 names no particular
+	// one: the first, which is made when there is none.
+	Name  string
+	Index int
+}
+
+// Steps is the fragment's place, below <domain>.
+func (f Fragment) Steps() []Step {
+	var steps []Step
+	for word := range strings.SplitSeq(strings.Trim(f.At, "/"), "/") {
+		name, index, _ := strings.Cut(strings.TrimSuffix(word, "]"), "[")
+		n, _ := strconv.Atoi(index) // none is 0
+		if name != "" && (name != "domain" || len(steps) > 0) {
+			steps = append(steps, Step{name, n})
+		}
+	}
+	return steps
+}
+
+// Elements are the names of what the fragment adds, as they stand in it.
+func (f Fragment) Elements() []string {
+	names, _ := elements(f.Add)
+	return names
+}
+
+// checkFragment says why a fragment cannot be put into a domain's XML, or nil. Whose
+// the domain is, is vmctl's to say: its name, UUID, metadata and disks stay as they are.
+func checkFragment(f Fragment) error {
+	if f.At != "" && (len(f.At) > placeLength || !regexp.MustCompile(placePattern).MatchString(f.At)) {
+		return fault.New(fault.Usage, "%s is not a place in a domain's XML", quote(f.At)).
+			WithHint("write the names of elements below <domain>, such as devices or devices/interface[2]")
+	}
+	steps := f.Steps()
+	names, err := elements(f.Add)
+	if err != nil {
+		return err
+	}
+	own := func(what string) error {
+		return fault.New(fault.Usage, "%s is vmctl's own and cannot be changed by a fragment", what).
+			WithHint("fragments are for what the other keys do not cover")
+	}
+	identity := []string{"name", "uuid", "metadata", "domain"}
+	switch {
+	case len(steps) > 0 && slices.Contains(identity, steps[0].Name):
+		return own("<" + steps[0].Name + ">")
+	case len(steps) > 1 && steps[0].Name == "devices" && steps[1].Name == "disk":
+		return own("a disk")
+	case len(steps) > 0:
+		return nil
+	}
+	for _, name := range names {
+		if slices.Contains(identity, name) {
+			return own("<" + name + ">")
+		}
+	}
+	return nil
+}
+
+// elements are the names of the outermost elements of a fragment. It must be whole
+// elements: no text beside them, and nothing that an XML parser would obey.
+func elements(fragment string) (names []string, err error) {
+	bad := func(format string, args ...any) error {
+		return fault.New(fault.Usage, "this is not XML that can be added: "+format, args...).
+			WithHint("write whole elements, such as <sound model='ich9'/>")
+	}
+	decoder := xml.NewDecoder(strings.NewReader(fragment))
+	spaces := []string{"", "xml", "xmlns"}
+	for depth := 0; ; {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if syntax, ok := errors.AsType[*xml.SyntaxError](err); ok {
+			return nil, bad("%s in its line %d", syntax.Msg, syntax.Line)
+		}
+		if err != nil {
+			return nil, bad("%s", err)
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			if depth == 0 {
+				names = append(names, t.Name.Local)
+			}
+			depth++
+			for _, a := range t.Attr {
+				if a.Name.Space == "xmlns" || a.Name.Local == "xmlns" {
+					spaces = append(spaces, a.Value)
+				}
+			}
+			if !slices.Contains(spaces, t.Name.Space) {
+				return nil, bad("the prefix %s of <%s:%s> is not declared", t.Name.Space, t.Name.Space, t.Name.Local)
+			}
+		case xml.EndElement:
+			depth--
+		case xml.CharData:
+			if depth == 0 && strings.TrimSpace(string(t)) != "" {
+				return nil, bad("%s stands outside of an element", quote(strings.TrimSpace(string(t))))
+			}
+		case xml.Directive, xml.ProcInst:
+			return nil, bad("<! and <? are not allowed in it")
+		}
+	}
+	if len(names) == 0 {
+		return nil, bad("there is no element in it")
+	}
+	return names, nil
+}
