@@ -1,6 +1,14 @@
 package spec
 
-import "fmt"
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/invopop/jsonschema"
+)
 
 // Watchdog is what happens when the guest stops feeding its watchdog.
 type Watchdog string
@@ -57,18 +65,6 @@ type HostDevices struct {
 	USB []string
 }
 
-// Share is a directory of the host that the guest can mount.
-type Share struct {
-	// Tag is the name under which the guest finds it.
-	Tag string
-	// Source is the directory; relative to the project until it has been looked up.
-	Source string
-	// Target is where the guest mounts it.
-	Target string
-	// ReadOnly keeps the guest from changing it.
-	ReadOnly bool
-}
-
 // Fragment is XML that is put into the domain's as it is.
 type Fragment struct {
 	// At is the element that gets it, as a path below <domain>: "devices",
@@ -76,4 +72,245 @@ type Fragment struct {
 	At string
 	// Add is one or more elements.
 	Add string
+}
+
+func tpmField() field {
+	return field{
+		Field: Field{
+			Key: "tpm", Type: "true or false", Default: "false", Example: "true",
+			Doc: "Give the guest a TPM 2.0 of its own, by swtpm on the host. What it holds stays with restarts, and is gone when the machine is taken down.",
+		},
+		words:  []string{"tpm2", "vtpm", "swtpm"},
+		schema: truth(), read: func(p *parser, v value) { readBool(p, v, &p.m.TPM) },
+	}
+}
+
+func watchdogField() field {
+	return field{
+		Field: Field{
+			Key: "watchdog", Type: "none, reset or poweroff", Default: string(WatchdogNone), Example: "reset",
+			Doc: "What happens to a guest that has begun to feed its watchdog (an i6300esb) and stops: it is reset, or powered off.",
+		},
+		schema: oneOf(WatchdogNone, WatchdogReset, WatchdogPoweroff),
+		read: func(p *parser, v value) {
+			readWord(p, v, &p.m.Watchdog, WatchdogNone, WatchdogReset, WatchdogPoweroff)
+		},
+	}
+}
+
+func graphicsField() field {
+	return field{
+		Field: Field{
+			Key: "graphics", Type: "none, vnc or spice", Default: string(GraphicsNone), Example: "vnc",
+			Doc: "Give the guest a screen, keyboard and pointer, served on the host's loopback address. vmctl view opens it, vmctl screenshot takes a picture of it.",
+		},
+		words:  []string{"display", "video", "vnc", "spice", "screen"},
+		schema: oneOf(GraphicsNone, GraphicsVNC, GraphicsSpice),
+		read: func(p *parser, v value) {
+			readWord(p, v, &p.m.Graphics, GraphicsNone, GraphicsVNC, GraphicsSpice)
+		},
+	}
+}
+
+const (
+	cpuModelPattern = `^[A-Za-z0-9][A-Za-z0-9_.-]*$`
+	cpuModelLength  = 64
+	maxHugepage     = 16 * GiB
+	defaultHugepage = 2 * MiB
+)
+
+func hugepagesField() field {
+	return field{
+		Field: Field{
+			Key: "hugepages", Type: "true, false or a page size", Default: "false", Example: "2MiB",
+			Doc: "Take the guest's memory from the host's huge pages, which have to be set aside there first; true is pages of 2MiB.",
+		},
+		words:  []string{"huge-pages", "hugepage", "hugetlb"},
+		schema: &jsonschema.Schema{AnyOf: []*jsonschema.Schema{truth(), text(sizePattern, sizeLength)}},
+		read: func(p *parser, v value) {
+			if b, ok := v.node.(*ast.BoolNode); ok {
+				if b.Value {
+					p.m.Hugepages = defaultHugepage
+				}
+				return
+			}
+			readSize(p, v, &p.m.Hugepages, 64*KiB, maxHugepage, 64*KiB)
+		},
+	}
+}
+
+func cpuField() field {
+	return single(field{
+		Field: Field{
+			Key: "cpu", Type: "mapping", Default: "all that the host's CPU has, arranged as the hypervisor likes",
+			Example: `{"model": "host", "topology": {"sockets": 1, "cores": 2, "threads": 1}}`,
+			Doc:     "What the guest's CPU looks like.",
+		},
+		words: []string{"cpu-model", "cpumodel", "processor"},
+	}, record[CPU]{what: "cpu", example: "cpu: {model: host}", fields: cpuFields}, func(p *parser, cpu CPU) { p.m.CPU = cpu })
+}
+
+func cpuFields(t *CPU) fieldTable {
+	count := func(key, doc string, dst *int) field {
+		return field{
+			Field:  Field{Key: key, Type: "number", Default: "1", Example: "1", Doc: doc},
+			schema: number(1, maxCPUs), read: func(p *parser, v value) { readCount(p, v, dst) },
+		}
+	}
+	return fieldTable{
+		{
+			Field: Field{
+				Key: "model", Type: "host, maximum or a model's name", Default: CPUHost, Example: "Skylake-Client",
+				Doc: "host is the host's own CPU (all that can be emulated under software emulation), maximum is all that the hypervisor can give; " +
+					"other names are those that virsh cpu-models x86_64 lists.",
+			},
+			words:  []string{"type", "name"},
+			schema: text(cpuModelPattern, cpuModelLength),
+			read: func(p *parser, v value) {
+				s, ok := p.text1(v, "host, maximum or a model's name", "")
+				switch {
+				case !ok:
+				case !regexp.MustCompile(cpuModelPattern).MatchString(s) || len(s) > cpuModelLength:
+					p.add(v.at, v.path, quote(s)+" is not a CPU model", "write host, maximum or a name that virsh cpu-models x86_64 lists")
+				default:
+					t.Model = s
+				}
+			},
+		},
+		single(field{
+			Field: Field{
+				Key: "topology", Type: "mapping", Default: "one socket for each CPU", Example: `{"sockets": 1, "cores": 2, "threads": 1}`,
+				Doc: "How the CPUs are arranged; sockets × cores × threads must be cpus.",
+			},
+		}, record[Topology]{
+			what: "a topology", example: "topology: {sockets: 1, cores: 2}",
+			fresh: func(string) Topology { return Topology{1, 1, 1} },
+			fields: func(t *Topology) fieldTable {
+				return fieldTable{
+					count("sockets", "How many sockets there are.", &t.Sockets),
+					count("cores", "How many cores are in each socket.", &t.Cores),
+					count("threads", "How many threads run in each core.", &t.Threads),
+				}
+			},
+		}, func(_ *parser, topology Topology) { t.Topology = topology }),
+	}
+}
+
+// readCount takes a small number, at least 1.
+func readCount(p *parser, v value, dst *int) {
+	s, ok := scalarText(v.node)
+	n, err := strconv.Atoi(s)
+	_, isInteger := v.node.(*ast.IntegerNode)
+	switch {
+	case !ok || !isInteger:
+		p.mismatch(v, "a number", "")
+	case err != nil || n < 1 || n > maxCPUs || strconv.Itoa(n) != s:
+		p.add(v.at, v.path, fmt.Sprintf("%s is not a number from 1 to %d", quote(s), maxCPUs), "")
+	default:
+		*dst = n
+	}
+}
+
+const (
+	maxDevices  = 16
+	pciAddress  = `[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]`
+	numbersOf   = `[0-9a-f]{4}:[0-9a-f]{4}`
+	pciPattern  = `^(` + pciAddress + `|` + numbersOf + `)$`
+	usbPattern  = `^` + numbersOf + `$`
+	deviceBytes = 12
+)
+
+func devicesField() field {
+	return single(field{
+		Field: Field{
+			Key: "devices", Type: "mapping", Default: "none", Example: `{"pci": ["0000:01:00.0"], "usb": ["046d:c52b"]}`,
+			Doc: "Devices of the host that the guest gets for itself. The host must have them, and for PCI an IOMMU.",
+		},
+		words: []string{"hostdev", "hostdevs", "passthrough", "pass-through", "pci", "usb"},
+	}, record[HostDevices]{
+		what: "devices", example: `devices: {usb: ["046d:c52b"]}`,
+		fields: func(t *HostDevices) fieldTable {
+			return fieldTable{
+				texts(field{
+					Field: Field{
+						Key: "pci", Type: "list of addresses or VENDOR:DEVICE", Default: "none", Example: `["0000:01:00.0", "10de:1b80"]`,
+						Doc: "PCI devices, by address or by the numbers that lspci -nn shows; the numbers must fit one device only.",
+					},
+				}, pciPattern, deviceBytes, maxDevices, func(p *parser, v value, s string) {
+					keepDevice(p, v, &t.PCI, s, pciPattern, "write an address such as 0000:01:00.0, or numbers such as 10de:1b80, in small letters")
+				}),
+				texts(field{
+					Field: Field{
+						Key: "usb", Type: "list of VENDOR:PRODUCT", Default: "none", Example: `["046d:c52b"]`,
+						Doc: "USB devices, by the numbers that lsusb shows; they must fit one device only.",
+					},
+				}, usbPattern, deviceBytes, maxDevices, func(p *parser, v value, s string) {
+					keepDevice(p, v, &t.USB, s, usbPattern, "write the numbers that lsusb shows, such as 046d:c52b, in small letters")
+				}),
+			}
+		},
+	}, func(p *parser, d HostDevices) { p.m.Devices = d })
+}
+
+func keepDevice(p *parser, v value, dst *[]string, s, pattern, hint string) {
+	switch {
+	case !regexp.MustCompile(pattern).MatchString(s):
+		p.add(v.at, v.path, quote(s)+" does not name a device", hint)
+	case slices.Contains(*dst, s):
+		p.add(v.at, v.path, s+" is here twice", "keep one of them")
+	default:
+		*dst = append(*dst, s)
+	}
+}
+
+const maxFragments = 32
+
+func xmlField() field {
+	return listed(field{
+		Field: Field{
+			Key: "xml", Type: "list of fragments", Default: "none", Example: `[{"at": "devices", "add": "<sound model='ich9'/>"}]`,
+			Doc: "XML that is added to the domain's as it is, for what no key covers; libvirt checks it against its schema. " +
+				"The domain's name, UUID, metadata and disks cannot be changed.",
+		},
+		words: []string{"extra-xml", "fragments", "raw", "libvirt", "extraxml"},
+	}, record[Fragment]{
+		what: "a fragment", example: `{at: devices, add: "<sound model='ich9'/>"}`,
+		fields: func(t *Fragment) fieldTable {
+			return fieldTable{
+				{
+					Field: Field{
+						Key: "at", Type: "path of elements", Default: "the domain itself", Example: "devices",
+						Doc: "The element to add to, below <domain>: devices, or devices/interface[2] for the second one. What is not there is made.",
+					},
+					words:  []string{"path", "parent", "in", "xpath"},
+					schema: text(placePattern, placeLength),
+					read: func(p *parser, v value) {
+						if s, ok := p.text1(v, "a path of elements", "such as devices"); ok {
+							t.At = s
+						}
+					},
+				},
+				{
+					Field: Field{
+						Key: "add", Type: "XML", Example: "<sound model='ich9'/>",
+						Doc: "One or more whole elements, with the namespaces that they use declared.",
+					},
+					words: []string{"xml", "element", "content"}, required: true,
+					schema: text(`<[^>]`, fragmentLength),
+					read: func(p *parser, v value) {
+						if s, ok := p.text1(v, "XML", "such as <sound model='ich9'/>"); ok && len(s) > fragmentLength {
+							p.add(v.at, v.path, fmt.Sprintf("this is longer than %d bytes", fragmentLength), "")
+						} else if ok {
+							t.Add = s
+						}
+					},
+				},
+			}
+		},
+		together: func(p *parser, s scope, t *Fragment) {
+			if key, err := checkFragment(*t); err != nil {
+				p.fail(p.keys[s.of(key)], s.of(key), err)
+			}
+		},
+	}, maxFragments, func(p *parser, _ value, f Fragment) { p.m.XML = append(p.m.XML, f) })
 }

@@ -59,6 +59,7 @@ func fields() fieldTable {
 			schema: text(sizePattern, sizeLength), read: readDisk,
 		},
 		volumesField(),
+		sharesField(),
 		{
 			Field: Field{
 				Key: "accel", Type: "auto, kvm or tcg", Default: string(AccelAuto), Example: "kvm",
@@ -83,6 +84,12 @@ func fields() fieldTable {
 			},
 			schema: truth(), read: readSecureBoot,
 		},
+		tpmField(),
+		cpuField(),
+		hugepagesField(),
+		watchdogField(),
+		graphicsField(),
+		devicesField(),
 		{
 			Field: Field{
 				Key: "network", Type: "none, user or a libvirt network",
@@ -90,7 +97,7 @@ func fields() fieldTable {
 				Doc: "What the guest's network card is connected to: none is no card, user is a private network behind the host " +
 					"that needs no permissions, and anything else is the name of a network on the host.",
 			},
-			words:  []string{"net", "nic", "interface", "bridge", "networks"},
+			words:  []string{"net", "nic", "bridge", "networks"},
 			schema: text(networkPattern, networkLength), read: readNetwork,
 		},
 		{
@@ -102,6 +109,7 @@ func fields() fieldTable {
 			words:  []string{"forward", "forwards", "hostfwd", "publish", "portforwards"},
 			schema: list(text(portPattern, portLength), maxPorts), read: readPorts,
 		},
+		interfacesField(),
 		{
 			Field: Field{
 				Key: "autostart", Type: "true or false", Default: "false", Example: "true",
@@ -119,5 +127,6 @@ func fields() fieldTable {
 			words:  []string{"uri", "connect", "connection", "hypervisor", "server"},
 			schema: text(`^(qemu|test)(\+(unix|ssh|libssh|libssh2|tcp|tls))?://[^\s#%]*$`, 512), read: readHost,
 		},
+		xmlField(),
 	}
 }

@@ -46,6 +46,9 @@ func definitionWith(key string, examples map[string]any) map[string]any {
 		"sha256":              {"image": "disk.qcow2"},
 		"checksums":           {"image": "https://example.org/disk.qcow2"},
 		"volumes.NAME.path":   {"size": nil},
+		"cpu.topology.cores":  {"threads": 2},
+		"interfaces[].bridge": {"network": nil, "address": nil}, "interfaces[].macvtap": {"network": nil, "address": nil},
+		"interfaces[].user": {"network": nil, "address": nil},
 		"volumes.NAME.volume": {"size": nil}, "volumes.NAME.disk-format": {"size": nil, "volume": "a/b"},
 		"volumes.NAME.read-only": {"size": nil, "volume": "a/b"},
 	}
@@ -67,9 +70,13 @@ func definitionWith(key string, examples map[string]any) map[string]any {
 	if parent, last, ok := strings.Cut(key, "[]."); ok {
 		return map[string]any{parent: []any{with(examples[parent].([]any)[0].(map[string]any), last)}}
 	}
-	if parent, last, ok := strings.Cut(key, "."); ok {
-		record, _ := examples[parent].(map[string]any)
-		return map[string]any{parent: with(record, last)}
+	if i := strings.LastIndexByte(key, '.'); i >= 0 {
+		record, _ := examples[key[:i]].(map[string]any)
+		outer, inner, nested := strings.Cut(key[:i], ".")
+		if nested {
+			return map[string]any{outer: map[string]any{inner: with(record, key[i+1:])}}
+		}
+		return map[string]any{outer: with(record, key[i+1:])}
 	}
 	return with(map[string]any{}, key)
 }

@@ -45,37 +45,38 @@ func (f Fragment) Elements() []string {
 	return names
 }
 
-// checkFragment says why a fragment cannot be put into a domain's XML, or nil. Whose
-// the domain is, is vmctl's to say: its name, UUID, metadata and disks stay as they are.
-func checkFragment(f Fragment) error {
+// checkFragment says why a fragment cannot be put into a domain's XML, and which of its
+// keys is to blame. Whose the domain is, is vmctl's to say: its name, UUID, metadata and
+// disks stay as they are.
+func checkFragment(f Fragment) (key string, err error) {
 	if f.At != "" && (len(f.At) > placeLength || !regexp.MustCompile(placePattern).MatchString(f.At)) {
-		return fault.New(fault.Usage, "%s is not a place in a domain's XML", quote(f.At)).
+		return "at", fault.New(fault.Usage, "%s is not a place in a domain's XML", quote(f.At)).
 			WithHint("write the names of elements below <domain>, such as devices or devices/interface[2]")
 	}
-	steps := f.Steps()
 	names, err := elements(f.Add)
 	if err != nil {
-		return err
+		return "add", err
 	}
 	own := func(what string) error {
 		return fault.New(fault.Usage, "%s is vmctl's own and cannot be changed by a fragment", what).
 			WithHint("fragments are for what the other keys do not cover")
 	}
+	steps := f.Steps()
 	identity := []string{"name", "uuid", "metadata", "domain"}
 	switch {
 	case len(steps) > 0 && slices.Contains(identity, steps[0].Name):
-		return own("<" + steps[0].Name + ">")
+		return "at", own("<" + steps[0].Name + ">")
 	case len(steps) > 1 && steps[0].Name == "devices" && steps[1].Name == "disk":
-		return own("a disk")
+		return "at", own("a disk")
 	case len(steps) > 0:
-		return nil
+		return "", nil
 	}
 	for _, name := range names {
 		if slices.Contains(identity, name) {
-			return own("<" + name + ">")
+			return "add", own("<" + name + ">")
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // elements are the names of the outermost elements of a fragment. It must be whole

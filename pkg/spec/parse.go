@@ -3,6 +3,7 @@ package spec
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -170,12 +171,42 @@ func (p *parser) together() {
 	if p.m.SecureBoot && !p.wrong["firmware"] && p.m.Firmware != FirmwareEFI {
 		p.add(p.keys["secure-boot"], "secure-boot", "secure boot needs UEFI firmware", "add firmware: efi")
 	}
-	if len(p.m.Ports) > 0 && p.m.Network != "" && p.m.Network != NetworkUser {
-		msg := fmt.Sprintf("ports are forwarded on user networking only, but the network is %s", p.m.Network)
-		if p.m.Network == NetworkNone {
-			msg = "ports cannot be forwarded without a network"
+	p.networks()
+	for _, share := range p.m.Shares {
+		if i := slices.IndexFunc(p.m.Volumes, func(v Volume) bool { return v.Mount == share.Target }); i >= 0 {
+			at := "shares." + share.Tag + ".target"
+			p.add(p.keys[at], at, fmt.Sprintf("volume %s is mounted there already", p.m.Volumes[i].Name), "choose another directory")
 		}
-		p.add(p.keys["ports"], "ports", msg, "write network: user, or take the ports out: the guest has an address of its own on a network")
+	}
+	if t := p.m.CPU.Topology; t.CPUs() > 0 && t.CPUs() != p.m.CPUs && !p.wrong["cpus"] && !p.wrong["cpu"] {
+		p.add(p.keys["cpu.topology"], "cpu.topology", fmt.Sprintf("%s are %d CPUs, but the machine has %d", t, t.CPUs(), p.m.CPUs),
+			fmt.Sprintf("write cpus: %d, or another topology", t.CPUs()))
+	}
+	if page := p.m.Hugepages; page > 0 && p.m.Memory%page != 0 && !p.wrong["memory"] {
+		p.add(p.keys["hugepages"], "hugepages", fmt.Sprintf("memory is %s, which is not a multiple of pages of %s", p.m.Memory, page),
+			"make memory a multiple of it")
+	}
+}
+
+// networks checks network, interfaces and ports against each other.
+func (p *parser) networks() {
+	_, named := p.keys["network"]
+	if len(p.m.Interfaces) > 0 && named {
+		p.add(p.keys["network"], "network", "the cards are those under interfaces, and network would be one more", "keep one of the two keys")
+		return
+	}
+	user := slices.ContainsFunc(p.m.Interfaces, func(i Interface) bool { return i.Link == LinkUser })
+	switch {
+	case len(p.m.Ports) == 0 || p.m.Network == NetworkUser || user || p.wrong["interfaces"]:
+	case p.m.Network == NetworkNone:
+		p.add(p.keys["ports"], "ports", "ports cannot be forwarded without a network",
+			"write network: user, or take the ports out: the guest has an address of its own on a network")
+	case p.m.Network != "":
+		p.add(p.keys["ports"], "ports", fmt.Sprintf("ports are forwarded on user networking only, but the network is %s", p.m.Network),
+			"write network: user, or take the ports out: the guest has an address of its own on a network")
+	case len(p.m.Interfaces) > 0:
+		p.add(p.keys["ports"], "ports", "ports are forwarded on user networking only, and no interface has that",
+			"add - user: true to the interfaces, or take the ports out")
 	}
 }
 

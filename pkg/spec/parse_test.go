@@ -51,6 +51,28 @@ func TestParseGood(t *testing.T) {
 				volume("vault", func(v *spec.Volume) { v.Size, v.Encrypt = spec.GiB, true }),
 			}
 		},
+		"devices": func(m *spec.Machine) {
+			m.Firmware, m.TPM, m.Watchdog, m.Graphics = spec.FirmwareEFI, true, spec.WatchdogReset, spec.GraphicsVNC
+			m.CPUs, m.CPU = 4, spec.CPU{Model: "Skylake-Client", Topology: spec.Topology{Sockets: 1, Cores: 2, Threads: 2}}
+			m.Hugepages = 2 * spec.MiB
+			m.Devices = spec.HostDevices{PCI: []string{"0000:01:00.0", "10de:1b80"}, USB: []string{"046d:c52b"}}
+			m.Shares = []spec.Share{
+				{Tag: "docs", Source: "/srv/my documents", Target: "/mnt/docs", ReadOnly: true},
+				{Tag: "src", Source: ".", Target: "/mnt/src"},
+			}
+			m.XML = []spec.Fragment{
+				{At: "devices", Add: "<sound model='ich9'/>"},
+				{Add: "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n  <qemu:arg value='-snapshot'/>\n</qemu:commandline>\n"},
+			}
+		},
+		"interfaces": func(m *spec.Machine) {
+			m.Interfaces = []spec.Interface{
+				{Link: spec.LinkNetwork, Name: "default", MAC: "52:54:00:ab:cd:ef", Address: netip.MustParseAddr("192.168.122.50")},
+				{Link: spec.LinkUser}, {Link: spec.LinkUser, Model: "virtio"},
+				{Link: spec.LinkBridge, Name: "br0", Model: "e1000e"}, {Link: spec.LinkMacvtap, Name: "enp1s0"},
+			}
+			m.Ports = []spec.Port{port("127.0.0.1", 2222, 22, "tcp")}
+		},
 		"json": func(m *spec.Machine) {
 			m.Image = spec.Image{Kind: spec.ImageFile, Ref: "./disk.qcow2"}
 			m.Memory, m.Network = 512*spec.MiB, spec.NetworkNone

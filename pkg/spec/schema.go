@@ -30,7 +30,8 @@ func Schema() []byte {
 		Then: property("network", &jsonschema.Schema{Const: NetworkUser}),
 	}
 	forwards.If.Required = []string{"ports"}
-	root.AllOf = append([]*jsonschema.Schema{when("secure-boot", true, "firmware", FirmwareEFI), forwards}, sourceRules()...)
+	twice := &jsonschema.Schema{Not: &jsonschema.Schema{Required: []string{"network", "interfaces"}}}
+	root.AllOf = append([]*jsonschema.Schema{when("secure-boot", true, "firmware", FirmwareEFI), forwards, twice}, sourceRules()...)
 	// Encoding a schema that this package made itself cannot fail.
 	data, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {

@@ -70,6 +70,7 @@ func TestSchemaRefusesBad(t *testing.T) {
 		"cpus-hex", "sizes-range", "sizes-multiple", "ports-clash", "host-no-verify", "host-option",
 		"image-attr", "image-bidi", "source-flake", "source-password",
 		"volumes-clash", "volumes-alias",
+		"devices-together", "interfaces-ports", "shares-clash",
 	}
 	files, err := filepath.Glob("testdata/bad/*.yaml")
 	require.NoError(t, err)

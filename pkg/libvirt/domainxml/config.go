@@ -30,6 +30,8 @@ type Config struct {
 	Vars string
 	// Shares are directories of the host.
 	Shares []Share
+	// Mounts are lines of fstab(5) that the guest is told of.
+	Mounts []string
 	// User is what user networking is done by: UserSlirp, which is also the empty one,
 	// or UserPasst.
 	User string
@@ -56,7 +58,7 @@ func Render(c Config) (string, error) {
 	}
 	for _, p := range []part{
 		platform, firmware, cpu, memory, clock, power,
-		rootDisk, disks, shares, ports, usb, network, serial, agent, rng, balloon,
+		rootDisk, disks, shares, mounts, ports, usb, network, serial, agent, rng, balloon,
 		tpm, watchdog, graphics, hostdevs,
 	} {
 		if err := p(c, d); err != nil {

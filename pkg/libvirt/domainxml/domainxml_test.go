@@ -89,8 +89,11 @@ func TestRender(t *testing.T) {
 		"shares": func(c *domainxml.Config) {
 			c.Machine.Hugepages = 2 * spec.MiB
 			c.Shares = []domainxml.Share{
-				{Tag: "data", Source: "/srv/a, b", Target: "/mnt/with space", Driver: domainxml.Share9p, ReadOnly: true},
-				{Tag: "src", Source: "/home/me/src", Target: "/mnt/src", Driver: domainxml.ShareVirtiofs},
+				{Share: spec.Share{Tag: "data", Source: "/srv/a, b", Target: "/mnt/data", ReadOnly: true}, Driver: spec.Share9p},
+				{Share: spec.Share{Tag: "src", Source: "/home/me/src", Target: "/mnt/src"}, Driver: spec.ShareVirtiofs},
+			}
+			for _, s := range c.Shares {
+				c.Mounts = append(c.Mounts, s.Fstab(s.Driver))
 			}
 		},
 		"interfaces": func(c *domainxml.Config) {
@@ -163,7 +166,7 @@ func TestRenderRefuses(t *testing.T) {
 			"machine example: port 2222 cannot be forwarded from ::1: QEMU's user networking listens on IPv4 addresses only",
 		},
 		{
-			"share", func(c *domainxml.Config) { c.Shares = []domainxml.Share{{Tag: "src"}} },
+			"share", func(c *domainxml.Config) { c.Shares = []domainxml.Share{{Share: spec.Share{Tag: "src"}}} },
 			`machine example: how share src gets into the guest is undecided ("")`,
 		},
 		{
