@@ -48,7 +48,7 @@ func definitionWith(key string, examples map[string]any) map[string]any {
 		"volumes.NAME.path":   {"size": nil},
 		"cpu.topology.cores":  {"threads": 2},
 		"interfaces[].bridge": {"network": nil, "address": nil}, "interfaces[].macvtap": {"network": nil, "address": nil},
-		"interfaces[].user": {"network": nil, "address": nil},
+		"interfaces[].user":   {"network": nil, "address": nil},
 		"volumes.NAME.volume": {"size": nil}, "volumes.NAME.disk-format": {"size": nil, "volume": "a/b"},
 		"volumes.NAME.read-only": {"size": nil, "volume": "a/b"},
 	}
