@@ -142,12 +142,23 @@ func hugepagesField() field {
 func cpuField() field {
 	return single(field{
 		Field: Field{
-			Key: "cpu", Type: "mapping", Default: "all that the host's CPU has, arranged as the hypervisor likes",
+			Key: "cpu", Type: "model, or mapping", Default: "all that the host's CPU has, arranged as the hypervisor likes",
 			Example: `{"model": "host", "topology": {"sockets": 1, "cores": 2, "threads": 1}}`,
 			Doc:     "What the guest's CPU looks like.",
 		},
 		words: []string{"cpu-model", "cpumodel", "processor"},
-	}, record[CPU]{what: "cpu", example: "cpu: {model: host}", fields: cpuFields}, func(p *parser, cpu CPU) { p.m.CPU = cpu })
+	}, record[CPU]{
+		what: "cpu", example: "cpu: {model: host}", fields: cpuFields,
+		short: func(p *parser, v value, t *CPU) {
+			if _, isText := v.node.(*ast.StringNode); !isText {
+				s, _ := scalarText(v.node)
+				p.mismatch(v, "a CPU model or cpu's keys", fmt.Sprintf("how many there are is cpus: %s", s))
+				return
+			}
+			readCPUModel(p, v, t)
+		},
+		shortSchema: text(cpuModelPattern, cpuModelLength),
+	}, func(p *parser, cpu CPU) { p.m.CPU = cpu })
 }
 
 func cpuFields(t *CPU) fieldTable {
@@ -166,16 +177,7 @@ func cpuFields(t *CPU) fieldTable {
 			},
 			words:  []string{"type", "name"},
 			schema: text(cpuModelPattern, cpuModelLength),
-			read: func(p *parser, v value) {
-				s, ok := p.text1(v, "host, maximum or a model's name", "")
-				switch {
-				case !ok:
-				case !regexp.MustCompile(cpuModelPattern).MatchString(s) || len(s) > cpuModelLength:
-					p.add(v.at, v.path, quote(s)+" is not a CPU model", "write host, maximum or a name that virsh cpu-models x86_64 lists")
-				default:
-					t.Model = s
-				}
-			},
+			read:   func(p *parser, v value) { readCPUModel(p, v, t) },
 		},
 		single(field{
 			Field: Field{
@@ -193,6 +195,17 @@ func cpuFields(t *CPU) fieldTable {
 				}
 			},
 		}, func(_ *parser, topology Topology) { t.Topology = topology }),
+	}
+}
+
+func readCPUModel(p *parser, v value, t *CPU) {
+	s, ok := p.text1(v, "host, maximum or a model's name", "")
+	switch {
+	case !ok:
+	case !regexp.MustCompile(cpuModelPattern).MatchString(s) || len(s) > cpuModelLength:
+		p.add(v.at, v.path, quote(s)+" is not a CPU model", "write host, maximum or a name that virsh cpu-models x86_64 lists")
+	default:
+		t.Model = s
 	}
 }
 
