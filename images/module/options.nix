@@ -51,7 +51,7 @@ in
     network = text "The libvirt network of the machine, or user, or none.";
 
     ports = mkOption {
-      default = map (port: { inherit (port) proto host guest; })
+      default = map (port: { proto = port.proto or "tcp"; inherit (port) host guest; })
         (builtins.filter (port: port.from or "host" == "host") (variant "forwardPorts" [ ] [ ]));
       defaultText = lib.literalExpression "what virtualisation.vmVariant forwards from the host";
       example = [{ host.port = 2222; guest.port = 22; }];

@@ -80,36 +80,69 @@ func image(name string) attrPath {
 	return attrPath{configurations, name, "config", "system", "build", "qcow2"}
 }
 
-// choose picks the configuration to build among those a flake has.
-func choose(names []string, ref Ref) (attrPath, error) {
-	slices.Sort(names)
-	for _, want := range []string{defaultName, ref.Machine} {
-		for _, name := range names {
-			if name == want {
-				return checkedImage(name, ref)
-			}
-		}
+// goal is what a definition asks to be built.
+type goal struct {
+	// name is a configuration; empty chooses one.
+	name string
+	// path is an attribute that is written out: it is built as it is.
+	path attrPath
+}
+
+// parseGoal understands what follows # in a definition:
+//
+//	web                       the image of nixosConfigurations.web
+//	web.images.qemu           its image variant qemu (NixOS 25.05 and later)
+//	nixosConfigurations.web   the same as web
+//	packages.x86_64-linux.a   anything else with dots: an attribute of the flake, written out
+func parseGoal(text string) (goal, error) {
+	if text == "" {
+		return goal{}, nil
 	}
-	switch len(names) {
-	case 0:
-		return nil, fault.New(fault.NotFound, "%s has no nixosConfigurations to build an image from", ref.display()).
+	path, err := parseAttr(text)
+	switch {
+	case err != nil:
+		return goal{}, err
+	case len(path) == 1:
+		return goal{name: path[0]}, nil
+	case path[0] == configurations && len(path) == 2:
+		return goal{name: path[1]}, nil
+	case path[0] == configurations:
+		return goal{name: path[1], path: path}, nil
+	case len(path) == 3 && path[1] == "images" && !slices.Contains(outputs(), path[0]):
+		return goal{name: path[0], path: attrPath{configurations, path[0], "config", "system", "build", "images", path[2]}}, nil
+	}
+	return goal{path: path}, nil
+}
+
+// outputs are names with a meaning of their own at the top of a flake.
+func outputs() []string {
+	return []string{"packages", "legacyPackages", "checks", "apps", "devShells", "hydraJobs", "lib"}
+}
+
+// preferred are the configurations that are taken where nobody names one.
+func (r Ref) preferred() []string {
+	if r.Machine == "" {
+		return []string{defaultName}
+	}
+	return []string{defaultName, r.Machine}
+}
+
+// undecided is the error when none of the configurations is meant for sure.
+func undecided(names []string, ref Ref) error {
+	if len(names) == 0 {
+		return fault.New(fault.NotFound, "%s has no nixosConfigurations to build an image from", ref.display()).
 			WithHint("add nixosConfigurations.%s to its flake.nix, or name the attribute to build: image: %s#ATTRIBUTE",
 				ref.machine(), ref.display())
-	case 1:
-		return checkedImage(names[0], ref)
 	}
-	return nil, fault.New(fault.NotFound, "%s has several nixosConfigurations and none is called %s%s: %s",
+	return fault.New(fault.NotFound, "%s has several nixosConfigurations and none is called %s%s: %s",
 		ref.display(), defaultName, orMachine(ref), list(names)).
 		WithHint("name one in the definition: image: %s#%s", ref.display(), names[0])
 }
 
-// checkedImage refuses names that only nix itself could pronounce.
-func checkedImage(name string, ref Ref) (attrPath, error) {
-	if !validName(name) {
-		return nil, fault.New(fault.Invalid, "the configuration %q of %s has a name that vmctl cannot use", name, ref.display()).
-			WithHint("rename it with letters, digits, - and _")
-	}
-	return image(name), nil
+// unusable refuses names that only nix itself could pronounce.
+func unusable(name string, ref Ref) error {
+	return fault.New(fault.Invalid, "the configuration %q of %s has a name that vmctl cannot use", name, ref.display()).
+		WithHint("rename it with letters, digits, - and _")
 }
 
 func orMachine(ref Ref) string {
@@ -122,8 +155,7 @@ func orMachine(ref Ref) string {
 // missing is the error for a configuration that does not exist, with those that do.
 func missing(name string, names []string, ref Ref) error {
 	if len(names) == 0 {
-		_, err := choose(nil, ref)
-		return err
+		return undecided(nil, ref)
 	}
 	err := fault.New(fault.NotFound, "%s has no nixosConfigurations.%s; it has %s", ref.display(), name, list(names))
 	if meant := spec.Nearest(name, names); meant != "" {

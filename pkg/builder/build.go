@@ -44,16 +44,9 @@ func (b *Builder) build(ctx context.Context, ref Ref, rootDir string, refresh bo
 	if err != nil {
 		return Result{}, err
 	}
-	var attr attrPath
-	if ref.Attr != "" {
-		path, err := parseAttr(ref.Attr)
-		if err != nil {
-			return Result{}, err
-		}
-		attr = path
-		if len(path) == 1 {
-			attr = image(path[0])
-		}
+	goal, err := parseGoal(ref.Attr)
+	if err != nil {
+		return Result{}, err
 	}
 	entry := b.cacheEntry(ref)
 	before := b.sources(ctx, ref)
@@ -65,62 +58,55 @@ func (b *Builder) build(ctx context.Context, ref Ref, rootDir string, refresh bo
 	if err := ctx.Err(); err != nil {
 		return Result{}, b.processError(ctx, err)
 	}
-	if attr == nil {
-		names, err := b.names(ctx, ref)
-		if err != nil {
-			return Result{}, err
-		}
-		if attr, err = choose(names, ref); err != nil {
-			return Result{}, err
-		}
-	}
-	res, t, err := b.realise(ctx, ref, attr, rootDir, refresh)
+	x, err := b.examine(ctx, ref, goal, refresh)
 	if err != nil {
 		return Result{}, err
 	}
-	if !t.unlocked {
+	res, err := b.realise(ctx, ref, x, rootDir)
+	if err != nil {
+		return Result{}, err
+	}
+	if !x.unlocked {
 		entry.store(before, b.fingerprint(ctx, ref), res)
 	}
 	return res, nil
 }
 
 // realise runs nix build.
-func (b *Builder) realise(ctx context.Context, ref Ref, attr attrPath, rootDir string, refresh bool) (Result, *tracker, error) {
+func (b *Builder) realise(ctx context.Context, ref Ref, x examined, rootDir string) (Result, error) {
 	link, err := newRoot(rootDir)
 	if err != nil {
-		return Result{}, nil, err
+		return Result{}, err
 	}
 	args := []string{"--no-link"}
 	if link != "" {
 		args = []string{"--out-link", link}
 	}
-	if refresh && !ref.local() {
-		args = append(args, "--refresh")
-	}
-	installable := ref.Flake + "#" + attr.String()
 	t := newTracker(b.sink, ref)
-	out, err := b.run(ctx, t, b.argv("build", args, installable))
+	out, err := b.run(ctx, t, b.argv("build", args, x.installable))
 	if err != nil && ctx.Err() == nil && t.cachedFailure() {
 		// nix remembers that an evaluation failed, but not why.
 		t = newTracker(b.sink, ref)
-		out, err = b.run(ctx, t, b.argv("build", append(args, "--option", "eval-cache", "false"), installable))
+		out, err = b.run(ctx, t, b.argv("build", append(args, noEvalCache()...), x.installable))
 	}
 	if err != nil {
 		if ctx.Err() == nil && t.lacksAttribute() {
-			return Result{}, nil, b.lacks(ctx, ref, attr)
+			return Result{}, b.lacks(ctx, ref, x.attr)
 		}
-		return Result{}, nil, b.failure(ctx, ref, t, err)
+		return Result{}, b.failure(ctx, ref, t, err)
 	}
-	res := Result{Attr: attr.String()}
+	res := Result{Attr: x.attr.String(), Spec: x.Spec, Left: x.Left, Origin: x.origin}
 	if res.Drv, res.OutPath, err = parseBuilt(out.Stdout); err != nil {
-		return Result{}, nil, fault.New(fault.Build, "nix built %s, but %w", ref.display(), err)
+		return Result{}, fault.New(fault.Build, "nix built %s, but %w", ref.display(), err)
 	}
 	if err := settleRoot(rootDir, link, res.OutPath); err != nil {
-		return Result{}, nil, err
+		return Result{}, err
 	}
-	res.Path, err = b.find(ctx, ref, attr, res.OutPath)
-	return res, t, err
+	res.Path, err = b.find(ctx, ref, x.installable, res.OutPath)
+	return res, err
 }
+
+func noEvalCache() []string { return []string{"--option", "eval-cache", "false"} }
 
 // lacks says what is missing of an attribute path that nix did not find.
 func (b *Builder) lacks(ctx context.Context, ref Ref, attr attrPath) error {
@@ -135,9 +121,13 @@ func (b *Builder) lacks(ctx context.Context, ref Ref, attr attrPath) error {
 	if !slices.Contains(names, attr[1]) {
 		return missing(attr[1], names, ref)
 	}
-	rest := attr[2:].String()
-	return fault.New(fault.NotFound, "nixosConfigurations.%s of %s has no %s, so there is no image to build", attr[1], ref.display(), rest).
-		WithHint("import a module that sets system.build.qcow2, as qcow.nix of vmctl's images/example does")
+	return noImage(attr, ref)
+}
+
+// noImage is the error for a configuration without what is to be built of it.
+func noImage(attr attrPath, ref Ref) error {
+	return fault.New(fault.NotFound, "nixosConfigurations.%s of %s has no %s, so there is no image to build", attr[1], ref.display(), attr[2:]).
+		WithHint("make it with nixpkgs' lib.nixosSystem, of which vmctl can make an image, or set system.build.qcow2 as vmctl's images/example does")
 }
 
 // parseBuilt reads what nix build --json prints. Newer versions add keys.
@@ -165,14 +155,14 @@ func parseBuilt(stdout []byte) (drv, out string, err error) {
 }
 
 // find asks the output itself where the image is, and only then nix.
-func (b *Builder) find(ctx context.Context, ref Ref, attr attrPath, outPath string) (string, error) {
+func (b *Builder) find(ctx context.Context, ref Ref, installable, outPath string) (string, error) {
 	path, err := findImage(outPath)
 	var several *severalError
 	if !errors.As(err, &several) {
 		return path, err
 	}
 	t := newTracker(progress.Discard, ref)
-	res, evalErr := b.run(ctx, t, b.argv("eval", nil, ref.Flake+"#"+attr.String()+".passthru.filePath"))
+	res, evalErr := b.run(ctx, t, b.argv("eval", nil, installable+".passthru.filePath"))
 	var file string
 	if evalErr != nil || json.Unmarshal(res.Stdout, &file) != nil {
 		if ctx.Err() != nil {

@@ -8,6 +8,7 @@
 package builder
 
 import (
+	"encoding/json"
 	"log/slog"
 
 	"vmctl/pkg/progress"
@@ -43,25 +44,51 @@ type Builder struct {
 type Ref struct {
 	// Flake is the absolute directory of a flake, or a flake URL such as github:owner/repo.
 	Flake string
-	// Attr is what follows # in the definition. Empty chooses; a name without dots is
-	// nixosConfigurations.<name>.config.system.build.qcow2; one with dots is taken as it is.
+	// Attr is what follows # in the definition; parseGoal says what it may be. Empty chooses.
 	Attr string
 	// Machine is the machine's name; with an empty Attr it takes part in the choice.
 	Machine string
 	// Display is the flake as the person wrote it, for messages; empty is Flake.
 	Display string
+	// Firmware is what the machine boots with, "bios" or "efi", where the definition says
+	// it; empty leaves it to the flake. An image that vmctl's module makes depends on it.
+	Firmware string
+	// NoKVM builds the image also where nix sees no KVM, by slow emulation.
+	NoKVM bool
 	// TaskID is the ID of the progress events; empty is "build".
 	TaskID string
 	// Sources is what Look saw of the flake; nil lets Build look itself.
 	Sources *Sources
 }
 
+// Origin says which state of a flake something was built from.
+type Origin struct {
+	// URL is the flake with everything that fixes its content.
+	URL string `json:"url"`
+	// Rev is the commit, empty when there is none or files differ from it: then Dirty is set.
+	Rev   string `json:"rev"`
+	Dirty bool   `json:"dirty"`
+	// NarHash is the hash of its files.
+	NarHash string `json:"narHash"`
+	// Modified is when it was last changed, in seconds since 1970; 0 is unknown.
+	Modified int64 `json:"modified"`
+}
+
 // Result is a built image.
 type Result struct {
 	// Path is the image file; OutPath the store path it lies in.
 	Path, OutPath string
-	// Drv is the derivation, Attr the attribute path that was built.
+	// Drv is the derivation, Attr the attribute path that was built; of a plain
+	// configuration, which vmctl makes an image of, its path.
 	Drv, Attr string
+	// Spec is the machine that the configuration describes, its vmctl.spec; nil when what
+	// was built is no configuration.
+	Spec json.RawMessage
+	// Left are the mount points that are not in the image, because their file systems are
+	// on disks that only the configuration's own machine has.
+	Left []string
+	// Origin is what the flake was.
+	Origin Origin
 	// Cached says that nothing had changed and no nix process was needed.
 	Cached bool
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // cacheVersion changes whenever an entry of an older vmctl may mean something else.
-const cacheVersion = 1
+const cacheVersion = 2
 
 // maxCacheEntry bounds the file that is read.
 const maxCacheEntry = 4 << 20
@@ -26,7 +26,10 @@ type cached struct {
 	Racy                     map[string]string
 	Path, OutPath, Drv, Attr string
 	// Size is the image file's.
-	Size int64
+	Size   int64
+	Spec   json.RawMessage `json:",omitempty"`
+	Left   []string        `json:",omitempty"`
+	Origin Origin
 }
 
 // cacheEntry is the file of one flake and attribute; no file when nothing is remembered.
@@ -50,13 +53,8 @@ func (c cacheEntry) lookup(now fingerprint) (Result, bool) {
 	if c.file == "" || !now.sure {
 		return Result{}, false
 	}
-	info, err := os.Stat(c.file)
-	if err != nil || info.Size() > maxCacheEntry {
-		return Result{}, false
-	}
-	data, err := os.ReadFile(c.file)
-	var e cached
-	if err != nil || json.Unmarshal(data, &e) != nil || e.Version != cacheVersion || e.Fingerprint != now.sum {
+	e, ok := c.read()
+	if !ok || e.Fingerprint != now.sum {
 		return Result{}, false
 	}
 	for file, sum := range e.Racy {
@@ -70,7 +68,36 @@ func (c cacheEntry) lookup(now fingerprint) (Result, bool) {
 	if image, err := os.Lstat(e.Path); err != nil || !image.Mode().IsRegular() || image.Size() != e.Size {
 		return Result{}, false
 	}
-	return Result{Path: e.Path, OutPath: e.OutPath, Drv: e.Drv, Attr: e.Attr, Cached: true}, true
+	return Result{Path: e.Path, OutPath: e.OutPath, Drv: e.Drv, Attr: e.Attr, Spec: e.Spec, Left: e.Left, Origin: e.Origin, Cached: true}, true
+}
+
+func (c cacheEntry) read() (cached, bool) {
+	info, err := os.Stat(c.file)
+	if err != nil || info.Size() > maxCacheEntry {
+		return cached{}, false
+	}
+	data, err := os.ReadFile(c.file)
+	var e cached
+	if err != nil || json.Unmarshal(data, &e) != nil || e.Version != cacheVersion {
+		return cached{}, false
+	}
+	return e, true
+}
+
+// Recall is what was last built of a flake, whether or not it has changed since; false
+// when nothing is known. It asks nobody, and is for showing what is declared. Its image
+// may be gone.
+func (b *Builder) Recall(ref Ref) (Result, bool) {
+	ref, err := ref.check()
+	if err != nil {
+		return Result{}, false
+	}
+	entry := b.cacheEntry(ref)
+	if entry.file == "" {
+		return Result{}, false
+	}
+	e, ok := entry.read()
+	return Result{Path: e.Path, OutPath: e.OutPath, Drv: e.Drv, Attr: e.Attr, Spec: e.Spec, Left: e.Left, Origin: e.Origin, Cached: true}, ok
 }
 
 // store remembers a result, when nothing changed while it was made. That it cannot be
@@ -86,6 +113,7 @@ func (c cacheEntry) store(before, after fingerprint, res Result) {
 	data, err := json.Marshal(cached{
 		Version: cacheVersion, Fingerprint: before.sum, Racy: before.racy,
 		Path: res.Path, OutPath: res.OutPath, Drv: res.Drv, Attr: res.Attr, Size: info.Size(),
+		Spec: res.Spec, Left: res.Left, Origin: res.Origin,
 	})
 	if err != nil || os.MkdirAll(filepath.Dir(c.file), 0o700) != nil {
 		return

@@ -70,6 +70,12 @@ func noOption(m []string, e evidence) *verdict {
 		sentence: fmt.Sprintf("there is no option %s", oneSentence(m[1])),
 		hint:     "correct the name; the options that exist: https://search.nixos.org/options",
 	}
+	if strings.HasPrefix(m[1], "vmctl.") {
+		v.hint = "correct the name; vmctl's options: memorySize, cores, diskSize, firmware, ports, volumes and more"
+	}
+	if m[1] == "vmctl" || strings.HasPrefix(m[1], "vmctl.") && strings.Contains(e.all, "config.system.build.qcow2") {
+		v.hint = "import vmctl's nixosModules.vmctl, or leave system.build.qcow2 out, so that vmctl adds its module itself"
+	}
 	if in := definedIn.FindStringSubmatch(e.p.text); in != nil {
 		if pos := own(e.ref, in[1]); pos == nil {
 			v.sentence += fmt.Sprintf(", which %s sets", oneSentence(in[1]))
@@ -120,7 +126,7 @@ func machineNeeded(m []string, e evidence) *verdict {
 	case strings.Contains(features, "kvm"):
 		return &verdict{
 			sentence: "building its image needs KVM, and nix does not see it on this machine",
-			hint:     "let this user open /dev/kvm, add a remote builder with the feature kvm, or add `extra-system-features = kvm` to nix.conf to build with slow emulation",
+			hint:     "let this user open /dev/kvm, add a remote builder with the feature kvm, or build it with slow emulation: vmctl build --no-kvm",
 		}
 	}
 	return &verdict{

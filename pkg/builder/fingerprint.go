@@ -60,7 +60,7 @@ func (b *Builder) fingerprint(ctx context.Context, ref Ref) fingerprint {
 	}
 	s := &scan{hash: sha256.New(), began: time.Now(), racy: map[string]string{}, sure: true}
 	s.note("vmctl builder", fmt.Sprint(cacheVersion))
-	s.note(append([]string{ref.Flake, ref.Attr, ref.Machine}, b.settings...)...)
+	s.note(append([]string{ref.Flake, ref.Attr, ref.Machine, ref.Firmware, fmt.Sprint(ref.NoKVM), wrapperDigest()}, b.settings...)...)
 	b.scanNix(s)
 	switch root := treeRoot(ref.Flake); {
 	case !ref.local():

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 
 	"vmctl/pkg/fault"
 	"vmctl/pkg/proc"
@@ -40,12 +41,12 @@ func (b *Builder) environ() []string {
 	}, b.env...)
 }
 
-// argv is a nix command line: the verb, its own arguments, what never changes, and
-// the installables where nothing is an option any more. --log-format stands last
-// because nix obeys the last flag that chooses a format.
+// argv is a nix command line: the verb of one or two words, its own arguments, what never
+// changes, and the installables where nothing is an option any more. --log-format stands
+// last because nix obeys the last flag that chooses a format.
 func (b *Builder) argv(verb string, args []string, installables ...string) []string {
-	argv := []string{"--extra-experimental-features", "nix-command flakes", verb,
-		"--json", "--no-accept-flake-config", "--no-write-lock-file", "--no-warn-dirty"}
+	argv := append([]string{"--extra-experimental-features", "nix-command flakes"}, strings.Fields(verb)...)
+	argv = append(argv, "--json", "--no-accept-flake-config", "--no-write-lock-file", "--no-warn-dirty")
 	argv = append(argv, b.settings...)
 	argv = append(argv, args...)
 	argv = append(argv, "--log-format", "internal-json", "--")

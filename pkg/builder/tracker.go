@@ -275,10 +275,11 @@ func (t *tracker) lacksAttribute() bool {
 	return false
 }
 
-// cachedFailure says that nix knows only that it failed before.
+// cachedFailure says that nix knows only that it failed before. Of an attribute at the top
+// of a flake 2.8 then says that it is no derivation.
 func (t *tracker) cachedFailure() bool {
 	for _, p := range t.problems {
-		if strings.Contains(p.text, "cached failure of attribute") {
+		if strings.Contains(p.text, "cached failure of attribute") || strings.Contains(p.text, "is not a derivation") {
 			return true
 		}
 	}

@@ -56,8 +56,14 @@ in
   config.boot.loader.grub.enable = lib.mkIf config.boot.loader.systemd-boot.enable (lib.mkDefault false);
   config.system.build.toplevel =
     if failed != [ ] then throw "\nFailed assertions:\n${builtins.concatStringsSep "\n" (map (m: "- ${m}") failed)}"
-    else builtins.toFile "nixos-system" (builtins.toJSON {
-      inherit (config) boot environment networking services swapDevices;
-      fileSystems = lib.filterAttrs (_: fs: fs.enable) config.fileSystems;
-    });
+    else derivation {
+      name = "nixos-system";
+      inherit (pkgs) system;
+      builder = "/bin/sh";
+      text = builtins.toJSON {
+        inherit (config) boot environment networking services swapDevices;
+        fileSystems = lib.filterAttrs (_: fs: fs.enable) config.fileSystems;
+      };
+      args = [ "-c" "echo \"$text\" > $out" ];
+    };
 }
