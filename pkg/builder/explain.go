@@ -73,7 +73,7 @@ func noOption(m []string, e evidence) *verdict {
 	if strings.HasPrefix(m[1], "vmctl.") {
 		v.hint = "correct the name; vmctl's options: memorySize, cores, diskSize, firmware, ports, volumes and more"
 	}
-	if m[1] == "vmctl" || strings.HasPrefix(m[1], "vmctl.") && strings.Contains(e.all, "config.system.build.qcow2") {
+	if m[1] == "vmctl" {
 		v.hint = "import vmctl's nixosModules.vmctl, or leave system.build.qcow2 out, so that vmctl adds its module itself"
 	}
 	if in := definedIn.FindStringSubmatch(e.p.text); in != nil {
