@@ -78,13 +78,7 @@ func ownerOf(volume string) string {
 // judge says what may go of the images ids, nil for all. It is a pure function of what
 // is in the pool and of the host's time, which may be zero: then nothing is old.
 func (e *Engine) judge(all []Volume, ids []string, c clearing, now time.Time) verdict {
-	var out verdict
-	client := e.Token.Client
-	old := func(volumes ...Volume) bool {
-		return c.strangers && !now.IsZero() && !slices.ContainsFunc(volumes, func(v Volume) bool {
-			return v.Modified.IsZero() || now.Sub(v.Modified) < staleAfter
-		})
-	}
+	j := judge{clearing: c, client: e.Token.Client, all: all, now: now}
 	for _, b := range readBases(all) {
 		if ids != nil && !slices.Contains(ids, b.id) {
 			continue
@@ -92,32 +86,53 @@ func (e *Engine) judge(all []Volume, ids []string, c clearing, now time.Time) ve
 		leased := false
 		for _, l := range b.leases {
 			switch {
-			case l.client != client && !old(l.volume):
+			case l.client != j.client && !j.old(l.volume):
 				leased = true
-			case l.client != client || !c.holding:
-				out.rubbish = append(out.rubbish, l.volume)
+			case l.client != j.client || !c.holding:
+				j.rubbish = append(j.rubbish, l.volume)
 			}
 		}
 		for _, upload := range b.copies {
-			used := len(usersOf(upload.volume, all, c.users)) > 0
-			mine := upload.name.uploader() == client && !upload.beingRemoved(client) || upload.doomedBy(client)
-			switch {
-			case used:
-			case !upload.whole() && (mine || old(upload.volumes()...)):
-				out.rubbish = append(out.rubbish, upload.volumes()...)
-				continue
-			case upload.whole() && !leased && c.wants(upload):
-				out.doomed = append(out.doomed, upload)
-				continue
-			}
-			for _, d := range upload.dooms {
-				if d.client == client || old(d.volume) {
-					out.rubbish = append(out.rubbish, d.volume)
-				}
-			}
+			j.upload(upload, leased)
 		}
 	}
-	return out
+	return j.verdict
+}
+
+// judge is a verdict in the making.
+type judge struct {
+	clearing
+	verdict
+	client string
+	all    []Volume
+	now    time.Time
+}
+
+// old says that nothing was done to volumes of another client for long.
+func (j *judge) old(volumes ...Volume) bool {
+	return j.strangers && !j.now.IsZero() && !slices.ContainsFunc(volumes, func(v Volume) bool {
+		return v.Modified.IsZero() || j.now.Sub(v.Modified) < staleAfter
+	})
+}
+
+// upload judges one upload of an image.
+func (j *judge) upload(c *baseCopy, leased bool) {
+	used := len(usersOf(c.volume, j.all, j.users)) > 0
+	mine := c.name.uploader() == j.client && !c.beingRemoved(j.client) || c.doomedBy(j.client)
+	switch {
+	case used:
+	case !c.whole() && (mine || j.old(c.volumes()...)):
+		j.rubbish = append(j.rubbish, c.volumes()...)
+		return
+	case c.whole() && !leased && j.wants(c):
+		j.doomed = append(j.doomed, c)
+		return
+	}
+	for _, d := range c.dooms {
+		if d.client == j.client || j.old(d.volume) {
+			j.rubbish = append(j.rubbish, d.volume)
+		}
+	}
 }
 
 // clear removes what may go of images whose locks the caller has. It gives what it

@@ -31,5 +31,6 @@ func TestAClientThatCannotBeRemembered(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	dirs := state.Dirs{State: file, Runtime: "/run"}
-	assert.NotEqual(t, dirs.Client("laptop", "qemu:///system"), dirs.Client("laptop", "qemu:///system"))
+	first := dirs.Client("laptop", "qemu:///system")
+	assert.NotEqual(t, first, dirs.Client("laptop", "qemu:///system"))
 }
