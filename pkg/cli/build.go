@@ -55,7 +55,7 @@ func runBuild(ctx context.Context, c *call, in *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := c.findImage(ctx, t, t.uri, !c.deps.Root, in.Bool("refresh"))
+	found, err := c.findImage(ctx, t, imageUse{session: !c.deps.Root, refresh: in.Bool("refresh")})
 	if err != nil {
 		return err
 	}

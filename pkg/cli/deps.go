@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/libvirt"
@@ -26,6 +27,8 @@ type Deps struct {
 	Terminal io.Writer
 	// Getwd gives the current directory.
 	Getwd func() (string, error)
+	// Now gives the time.
+	Now func() time.Time
 	// Root says that the user is root.
 	Root bool
 	// Token tells this client's uploads to a host from those of others.
@@ -43,6 +46,7 @@ func System(version string) *Deps {
 		Streams:  ui.System(),
 		Terminal: os.Stdout,
 		Getwd:    os.Getwd,
+		Now:      time.Now,
 		Root:     os.Geteuid() == 0,
 		OpenHost: func(ctx context.Context, uri string) (*engine.Host, io.Closer, error) { return libvirt.Open(ctx, uri) },
 		Images:   systemImages,

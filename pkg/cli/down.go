@@ -79,13 +79,16 @@ func (c *call) down(ctx context.Context, name string, o engine.DownOptions) (*do
 	if err != nil {
 		return nil, err
 	}
+	// Nothing uses its images then, wherever they came from.
+	o.Gone = func() {
+		if err := c.dropMachineRoots(e.Host.URI, name); err != nil {
+			c.note(name, err)
+		}
+		c.dropBuildRoots(t)
+	}
 	removal, err := e.Down(ctx, name, o)
 	if err != nil {
 		return nil, err
-	}
-	// Nothing uses its images any more, wherever they came from.
-	if err := c.dropRoots(e.Host.URI, name); err != nil {
-		c.note(name, err)
 	}
 	result := &downResult{Name: name, Host: e.Host.URI, Existed: removal.Existed, Halted: removal.Halted, Volumes: removal.Volumes}
 	if result.Volumes == nil {

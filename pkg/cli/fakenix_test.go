@@ -58,6 +58,9 @@ func (n *fakeNix) Build(_ context.Context, ref builder.Ref, rootDir string, _ bo
 			return builder.Result{}, err
 		}
 	}
+	if rootDir == "" {
+		return n.result(ref, path, out, gone == nil), nil
+	}
 	if err := os.MkdirAll(rootDir, 0o700); err != nil {
 		return builder.Result{}, err
 	}
@@ -66,6 +69,10 @@ func (n *fakeNix) Build(_ context.Context, ref builder.Ref, rootDir string, _ bo
 	if err := os.WriteFile(link+".ok", nil, 0o600); err != nil {
 		return builder.Result{}, err
 	}
+	return n.result(ref, path, out, gone == nil), nil
+}
+
+func (n *fakeNix) result(ref builder.Ref, path, out string, cached bool) builder.Result {
 	n.sink.Emit(progress.Event{ID: ref.TaskID, Text: "build " + ref.Display, Status: progress.Done})
-	return builder.Result{Path: path, OutPath: out, Attr: "nixosConfigurations." + ref.Machine + ".config.system.build.qcow2", Cached: gone == nil}, nil
+	return builder.Result{Path: path, OutPath: out, Attr: "nixosConfigurations." + ref.Machine + ".config.system.build.qcow2", Cached: cached}
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -33,38 +32,60 @@ type foundImage struct {
 	image engine.Image
 	// built is set when nix built it.
 	built builder.Result
+	// roots is where the links are that keep it from nix's garbage collection, or empty.
+	roots string
 	// keep makes the image's garbage collection root the machine's only one; done lets
 	// another vmctl build for the machine.
 	keep func() error
 	done func()
 }
 
+// imageUse says what a machine's image is wanted for.
+type imageUse struct {
+	// host is the URI of the host it is for; empty for none.
+	host string
+	// session says that guests run as the user on that host.
+	session bool
+	// passing is an image that is only looked at: nothing keeps it.
+	passing bool
+	// refresh asks nix even where nothing seems to have changed.
+	refresh bool
+}
+
 // findImage builds or opens a machine's image. Until done is called nobody else
 // touches the machine's garbage collection roots.
-func (c *call) findImage(ctx context.Context, t *target, hostURI string, session, refresh bool) (*foundImage, error) {
+func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundImage, error) {
 	dirs, err := c.dirs()
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := dirs.Locks(hostURI, c.progress).Lock(ctx, rootsLock(t.name))
+	space, roots := use.host, dirs.GCRoots(use.host, t.name)
+	if use.host == "" {
+		space, roots = buildSpace, dirs.BuildRoots(t.project.Dir, t.name)
+	}
+	unlock, err := dirs.Locks(space, c.progress).Lock(ctx, rootsLock(t.name))
 	if err != nil {
 		return nil, err
 	}
-	f := &foundImage{done: unlock}
-	roots := dirs.GCRoots(hostURI, t.name)
+	if use.passing {
+		roots = ""
+	}
+	f := &foundImage{done: unlock, roots: roots}
 	if t.machine.Image.Kind == spec.ImageFile {
 		f.image, err = image.Open(ctx, t.path(t.machine.Image.Ref), image.Options{
 			Source: t.machine.Image.String(), Cache: dirs.Cache, Progress: c.progress, Task: t.name + "/image",
 		})
 		f.keep = func() error { return builder.KeepRoots(roots) }
-	} else if f.built, err = c.deps.Images(dirs, c.progress, c.log).Build(ctx, t.flake(), roots, refresh); err == nil {
-		f.image, err = image.FromStore(ctx, f.built.Path, f.built.OutPath, t.machine.Image.String(), session)
+	} else if f.built, err = c.deps.Images(dirs, c.progress, c.log).Build(ctx, t.flake(), roots, use.refresh); err == nil {
+		f.image, err = image.FromStore(ctx, f.built.Path, f.built.OutPath, t.machine.Image.String(), use.session)
 		f.keep = func() error { return builder.KeepRoots(roots, f.built.OutPath) }
 	}
 	if err != nil {
+		removeEmptyRoots(roots)
 		unlock()
 		return nil, err
 	}
+	c.noteOrigin(dirs, t, f)
 	return f, nil
 }
 
@@ -74,37 +95,6 @@ func (c *call) look(ctx context.Context, t *target) {
 	if err == nil && t.machine.Image.Kind == spec.ImageFlake {
 		t.sources = c.deps.Images(dirs, c.progress, c.log).Look(ctx, t.flake())
 	}
-}
-
-// rootsLock names the lock on a machine's garbage collection roots. It reads well in
-// "another vmctl is working on …", and no machine can have this name.
-func rootsLock(machine string) string { return "the image of " + machine }
-
-// hasRoots says that an image was built for the machine.
-func (c *call) hasRoots(hostURI, name string) bool {
-	dirs, err := c.dirs()
-	if err != nil {
-		return false
-	}
-	entries, err := os.ReadDir(dirs.GCRoots(hostURI, name))
-	return err == nil && len(entries) > 0
-}
-
-// dropRoots lets nix collect the images of a machine that is gone. When another vmctl
-// is building for the machine, the roots are that one's to sort out.
-func (c *call) dropRoots(hostURI, name string) error {
-	dirs, err := c.dirs()
-	if err != nil {
-		return err
-	}
-	once, cancel := context.WithCancel(context.Background())
-	cancel() // a lock that is held is not waited for
-	unlock, err := dirs.Locks(hostURI, progress.Discard).Lock(once, rootsLock(name))
-	if err != nil {
-		return nil
-	}
-	defer unlock()
-	return builder.KeepRoots(dirs.GCRoots(hostURI, name))
 }
 
 // flake is what to build for a machine.

@@ -49,6 +49,7 @@ func planCommand() *command {
 
 func runPlan(ctx context.Context, c *call, in *urfave.Context) error {
 	o := parseUp(in)
+	o.passing = true
 	names, err := c.declaredNames(in)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/assert"
@@ -155,6 +156,7 @@ func (s *script) run(ts *testscript.TestScript, args []string) int {
 			host.URI = uri
 			return host, io.NopCloser(nil), nil
 		},
+		Now: func() time.Time { return time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC) },
 		// Without it an upload has the same name in each run.
 		Token: func(state.Dirs, string) engine.Token { return engine.Token{} },
 		Images: func(_ state.Dirs, sink progress.Sink, _ *slog.Logger) Images {

@@ -63,6 +63,8 @@ type upOptions struct {
 	engine.Options
 	waiting
 	refresh bool
+	// passing says that nothing is to be brought up.
+	passing bool
 	accel   spec.Accel
 }
 
@@ -131,7 +133,7 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 	if err := c.worthBuilding(ctx, t, e, o.Adopt); err != nil {
 		return nil, nil, nil, err
 	}
-	found, err := c.findImage(ctx, t, e.Host.URI, e.Host.Session, o.refresh)
+	found, err := c.findImage(ctx, t, imageUse{host: e.Host.URI, session: e.Host.Session, passing: o.passing, refresh: o.refresh})
 	return t, e, found, err
 }
 
@@ -168,11 +170,13 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 	outcome, err := e.Up(ctx, engine.Wanted{Machine: *t.machine, Image: found.image}, o.Options)
 	if err != nil {
 		// Whatever the domain uses now, its image's root is one of those that are there.
+		found.abandon(ctx, e.Host, name)
 		return nil, err
 	}
 	if err := found.keep(); err != nil {
 		c.note(name, err)
 	}
+	c.dropBuildRoots(t)
 	result := &upResult{
 		Name: name, Host: e.Host.URI, Changed: !outcome.Plan.Empty(), Started: outcome.Started,
 		Operations: outcome.Plan.Ops, Pending: outcome.Plan.Pending, Notes: outcome.Plan.Notes,

@@ -17,6 +17,9 @@ type DownOptions struct {
 	Timeout time.Duration
 	// Force destroys at once.
 	Force bool
+	// Gone, when set, is called when nothing of the machine is left, before anybody else
+	// can bring it up again.
+	Gone func()
 }
 
 // Removal is what down found and did.
@@ -75,6 +78,9 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 	}
 	if err := e.apply(ctx, plan); err != nil {
 		return nil, err
+	}
+	if o.Gone != nil {
+		o.Gone()
 	}
 	bases, err := e.removeUnusedBases(ctx, domain)
 	removal.Existed = removal.Existed || len(bases) > 0

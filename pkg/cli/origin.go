@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"strings"
+	"time"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/spec"
+	"vmctl/pkg/state"
+)
+
+// abandonTime bounds the question whether a machine is there after an up that failed.
+const abandonTime = 5 * time.Second
+
+// noteOrigin says in the image where it came from, and writes that down for image list
+// and inspect when it is news.
+func (c *call) noteOrigin(dirs state.Dirs, t *target, f *foundImage) {
+	notes := dirs.Images()
+	known, origin := engine.DecodeOrigin(notes.Read(f.image.ID)), originOf(t, f)
+	isFlake := t.machine.Image.Kind == spec.ImageFlake
+	same := known.Flake == origin.Flake && known.Attr == origin.Attr && known.Digest == origin.Digest
+	switch {
+	case known.Known() && same && (f.built.Cached || !isFlake):
+		origin = known // nobody made it anew
+	case known.Known() && known.Drv == origin.Drv && isFlake:
+		origin.Made = known.Made // of other sources, and the same all the same
+	case !f.built.Cached:
+		origin.Made = c.deps.Now().UTC().Truncate(time.Second)
+	}
+	f.image.Origin = origin
+	if origin != known {
+		if err := notes.Write(f.image.ID, origin.Encode()); err != nil {
+			c.log.Debug("note where an image came from", "error", err)
+		}
+	}
+}
+
+// originOf is where a machine's image came from, without the time.
+func originOf(t *target, f *foundImage) engine.Origin {
+	o := engine.Origin{Source: f.image.Source}
+	if t.machine.Image.Kind == spec.ImageFlake {
+		o.Flake, o.Attr, o.Drv = t.flake().Flake, f.built.Attr, f.built.Drv
+		return o
+	}
+	if sum, ok := strings.CutPrefix(f.image.ID, "sha256-"); ok {
+		o.Digest = "sha256:" + sum
+	}
+	return o
+}

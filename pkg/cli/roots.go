@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"vmctl/pkg/builder"
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/progress"
+	"vmctl/pkg/state"
+)
+
+// buildSpace is the lock space of builds for no host.
+const buildSpace = "build"
+
+// rootsLock names the lock on a machine's garbage collection roots. It reads well in
+// "another vmctl is working on …", and no machine can have this name.
+func rootsLock(machine string) string { return "the image of " + machine }
+
+// hasRoots says that an image was built for the machine.
+func (c *call) hasRoots(hostURI, name string) bool {
+	dirs, err := c.dirs()
+	if err != nil {
+		return false
+	}
+	entries, err := os.ReadDir(dirs.GCRoots(hostURI, name))
+	return err == nil && len(entries) > 0
+}
+
+// dropRoots lets nix collect what a directory of roots keeps. When another vmctl is
+// building for the machine, the roots are that one's to sort out. The caller knows that
+// nothing uses them, and holds what keeps it so.
+func dropRoots(locks *state.Locks, machine, dir string) error {
+	once, cancel := context.WithCancel(context.Background())
+	cancel() // a lock that is held is not waited for
+	unlock, err := locks.Lock(once, rootsLock(machine))
+	if err != nil {
+		return nil
+	}
+	defer unlock()
+	return builder.KeepRoots(dir)
+}
+
+// dropMachineRoots drops the roots of a machine that is gone. It is called while the
+// machine's lock is held: nobody can be bringing it up.
+func (c *call) dropMachineRoots(hostURI, name string) error {
+	dirs, err := c.dirs()
+	if err != nil {
+		return err
+	}
+	return dropRoots(dirs.Locks(hostURI, progress.Discard), name, dirs.GCRoots(hostURI, name))
+}
+
+// dropBuildRoots drops the roots that vmctl build made for a machine of the project: its
+// image is kept by the machine's own now, or it has been taken down.
+func (c *call) dropBuildRoots(t *target) {
+	dirs, err := c.dirs()
+	if err != nil || t.project == nil {
+		return
+	}
+	dir := dirs.BuildRoots(t.project.Dir, t.name)
+	if _, err := os.Lstat(dir); err == nil {
+		// What stays is image prune's to remove.
+		_ = dropRoots(dirs.Locks(buildSpace, progress.Discard), t.name, dir)
+	}
+}
+
+// abandon drops the roots of a machine that did not come to be, while its roots' lock is
+// held. A machine that is there keeps all: nobody knows which image it uses now.
+func (f *foundImage) abandon(ctx context.Context, host *engine.Host, name string) {
+	if f.roots == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTime)
+	defer cancel()
+	if _, err := host.Domains.Domain(ctx, name); fault.Is(err, fault.NotFound) {
+		_ = builder.KeepRoots(f.roots) // image prune tries again
+	}
+}
+
+// removeEmptyRoots removes the directory that a build which failed has made.
+func removeEmptyRoots(dir string) {
+	if dir != "" && os.Remove(dir) == nil {
+		_ = os.Remove(filepath.Dir(dir))
+	}
+}

@@ -1,0 +1,73 @@
+package state
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"vmctl/pkg/fault"
+)
+
+// Notes are small files about things that have a name, such as where images came from.
+// They may be lost: nothing is decided by them.
+type Notes struct{ dir string }
+
+// Images are notes about images, by their IDs.
+func (d Dirs) Images() Notes { return Notes{filepath.Join(d.State, "images")} }
+
+const (
+	noteSuffix = ".json"
+	maxNote    = 64 << 10
+)
+
+// Read is the note about a name, or nothing.
+func (n Notes) Read(name string) []byte {
+	file, ok := n.file(name)
+	if !ok {
+		return nil
+	}
+	if info, err := os.Stat(file); err != nil || info.Size() > maxNote {
+		return nil
+	}
+	data, _ := os.ReadFile(file) // no note is as good as one that cannot be read
+	return data
+}
+
+// Write replaces the note about a name.
+func (n Notes) Write(name string, data []byte) error {
+	file, ok := n.file(name)
+	if !ok {
+		return fault.New(fault.Other, "there can be no note about %q", name)
+	}
+	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+		return err
+	}
+	return renameio.WriteFile(file, data, 0o600)
+}
+
+// Names are the names that there are notes about.
+func (n Notes) Names() []string {
+	entries, _ := os.ReadDir(n.dir)
+	var names []string
+	for _, entry := range entries {
+		if name, ok := strings.CutSuffix(entry.Name(), noteSuffix); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Remove removes the note about a name.
+func (n Notes) Remove(name string) {
+	if file, ok := n.file(name); ok {
+		_ = os.Remove(file)
+	}
+}
+
+func (n Notes) file(name string) (string, bool) {
+	ok := regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.+-]{0,199}$`).MatchString(name)
+	return filepath.Join(n.dir, name+noteSuffix), ok
+}
