@@ -23,7 +23,7 @@ func arrows() map[string][]string {
 	return map[string][]string{
 		"cmd/vmctl": {"pkg/cli"},
 		"pkg/cli": with("pkg/libvirt", "pkg/builder", "pkg/image", "pkg/console", "pkg/guest", "pkg/ui",
-			"pkg/project", "pkg/state", "pkg/engine", "pkg/spec"),
+			"pkg/project", "pkg/hosts", "pkg/state", "pkg/engine", "pkg/spec"),
 
 		"pkg/libvirt":           with("pkg/engine", "pkg/spec", "pkg/libvirt/domainxml"),
 		"pkg/libvirt/domainxml": with("pkg/spec"),
@@ -33,6 +33,7 @@ func arrows() map[string][]string {
 		"pkg/console":           with("pkg/engine"),
 		"pkg/project":           with("pkg/spec"),
 		"pkg/state":             with(),
+		"pkg/hosts":             with("pkg/spec"),
 		"pkg/ui":                with(),
 
 		"pkg/engine":            with("pkg/spec"),

@@ -26,16 +26,11 @@ type call struct {
 	progress ui.Progress
 	log      *slog.Logger
 
-	opened map[string]*openHost
-}
-
-type openHost struct {
-	host *engine.Host
-	io.Closer
+	hosts openHosts
 }
 
 func newCall(deps *Deps, l *line) *call {
-	c := &call{deps: deps, line: l, streams: deps.Streams, opened: map[string]*openHost{}}
+	c := &call{deps: deps, line: l, streams: deps.Streams}
 	mode, err := ui.ParseMode(c.global("progress"))
 	if err != nil || c.global("quiet") != "" {
 		mode = ui.ModeQuiet
@@ -57,9 +52,9 @@ func (c *call) json() bool { return c.global("output") == outputJSON }
 
 // close ends what was opened.
 func (c *call) close() {
-	for _, o := range c.opened {
-		if err := o.Close(); err != nil {
-			c.log.Debug("close connection", "uri", o.host.URI, "error", err)
+	for uri, closer := range c.hosts.all() {
+		if err := closer.Close(); err != nil {
+			c.log.Debug("close connection", "uri", uri, "error", err)
 		}
 	}
 }
@@ -104,35 +99,6 @@ func (c *call) projectOrNone() (*project.Project, error) {
 		return nil, nil
 	}
 	return p, err
-}
-
-// uri is the libvirt host: the command line's, else the machine's, else virsh's rules.
-func (c *call) uri(machineHost string) string {
-	switch uri := c.deps.getenv(envURI); {
-	case c.global("connect") != "":
-		return c.global("connect")
-	case machineHost != "":
-		return machineHost
-	case uri != "":
-		return uri
-	case c.deps.Root:
-		return "qemu:///system"
-	default:
-		return "qemu:///session"
-	}
-}
-
-// host connects, once for each URI.
-func (c *call) host(ctx context.Context, uri string) (*engine.Host, error) {
-	if o := c.opened[uri]; o != nil {
-		return o.host, nil
-	}
-	host, closer, err := c.deps.OpenHost(ctx, uri)
-	if err != nil {
-		return nil, err
-	}
-	c.opened[uri] = &openHost{host, closer}
-	return host, nil
 }
 
 // engine works on a host, for a project or for none (nil).

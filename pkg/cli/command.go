@@ -156,7 +156,7 @@ func commands() []*command {
 		upCommand(), downCommand(), startCommand(), stopCommand(), restartCommand(),
 		planCommand(), listCommand(), infoCommand(), ipCommand(), consoleCommand(), logsCommand(),
 		buildCommand(), validateCommand(), schemaCommand(),
-		doctorCommand(), versionCommand(), completionCommand(), helpCommand(), completeCommand(),
+		hostCommand(), doctorCommand(), versionCommand(), completionCommand(), helpCommand(), completeCommand(),
 	}
 	return adopt(all)
 }

@@ -13,7 +13,15 @@ const lowSpace = 2 * spec.GiB
 
 // checkHost looks at the libvirt host. Without a connection nothing else can be said.
 func (c *call) checkHost(ctx context.Context) []check {
-	host, err := c.host(ctx, c.uri(""))
+	uri, err := c.uri("")
+	if err != nil {
+		return []check{failed("libvirt", err)}
+	}
+	return c.checkHostAt(ctx, uri)
+}
+
+func (c *call) checkHostAt(ctx context.Context, uri string) []check {
+	host, err := c.host(ctx, uri)
 	if err != nil {
 		return []check{failed("libvirt", err)}
 	}

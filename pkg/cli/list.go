@@ -1,10 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -21,10 +25,14 @@ func listCommand() *command {
 			"Lists the machines of the project, on the hosts that they name, and the machines that vmctl made on the host in use. " +
 				"Outside of a project it lists those alone.",
 		},
-		options: []option{{name: "all", short: "a", help: "also list domains that vmctl did not make"}},
+		options: []option{
+			{name: "all", short: "a", help: "also list domains that vmctl did not make"},
+			{name: "all-hosts", short: "A", help: "list the machines of every host of vmctl host list, too; all are asked at once"},
+		},
 		examples: []example{
 			{"vmctl list", ""},
 			{"vmctl list -c qemu:///system -a", "everything on the system's libvirt"},
+			{"vmctl list --all-hosts", "a host that does not answer hides no other"},
 			{"vmctl list -o json | jq -r '.machines[] | select(.state == \"running\").name'", ""},
 		},
 		json: `{
@@ -72,16 +80,14 @@ func runList(ctx context.Context, c *call, in *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	rows := []listed{}
-	uris := []string{c.uri("")}
-	for uri := range machines {
-		uris = append(uris, uri)
-	}
-	slices.Sort(uris)
-	failed := each(ctx, slices.Compact(uris), func(uri string) error {
-		found, err := c.listHost(ctx, uri, machines[uri], in.Bool("all"))
-		rows = append(rows, found...)
+	uris, err := c.hostsToList(in.Bool("all-hosts"))
+	if err != nil {
 		return err
+	}
+	uris = slices.AppendSeq(uris, maps.Keys(machines))
+	slices.Sort(uris)
+	rows, failed := c.listHosts(ctx, slices.Compact(uris), func(ctx context.Context, uri string) ([]listed, error) {
+		return c.listHost(ctx, uri, machines[uri], in.Bool("all"))
 	})
 	slices.SortStableFunc(rows, func(a, b listed) int { return strings.Compare(a.Name, b.Name) })
 	c.progress.Close()
@@ -108,10 +114,59 @@ func (c *call) machinesByHost() (map[string][]spec.Machine, error, error) {
 	}
 	all, invalid := p.LoadAll()
 	for _, m := range all {
-		uri := c.uri(m.Host)
+		uri, err := c.uri(m.Host)
+		if err != nil {
+			invalid = spec.Join(invalid, err)
+			continue
+		}
 		machines[uri] = append(machines[uri], *m)
 	}
 	return machines, invalid, nil
+}
+
+// hostsToList is the host in use, and with all those that have a name.
+func (c *call) hostsToList(all bool) ([]string, error) {
+	uri, err := c.uri("")
+	if err != nil || !all {
+		return []string{uri}, err
+	}
+	if c.onHost() != "vmctl" {
+		return nil, usagef("--all-hosts lists all hosts, and the command line names one").WithHint("leave one of them out")
+	}
+	list, err := c.hostList()
+	if err != nil {
+		return nil, err
+	}
+	uris := []string{uri}
+	for _, h := range list.All() {
+		uris = append(uris, h.URI)
+	}
+	return uris, nil
+}
+
+// hostPatience is how long one of several hosts is waited for: one that is slow or gone
+// must not keep the others from being shown.
+const hostPatience = 15 * time.Second
+
+// listHosts asks all hosts at once.
+func (c *call) listHosts(ctx context.Context, uris []string, list func(context.Context, string) ([]listed, error)) ([]listed, error) {
+	if len(uris) > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, hostPatience)
+		defer cancel()
+	}
+	found, failed := make([][]listed, len(uris)), make(machineErrors, len(uris))
+	var asked sync.WaitGroup
+	for i, uri := range uris {
+		asked.Go(func() { found[i], failed[i] = list(ctx, uri) })
+	}
+	asked.Wait()
+	failed = slices.DeleteFunc(failed, func(err error) bool { return err == nil })
+	rows := append([]listed{}, slices.Concat(found...)...)
+	if len(failed) == 0 {
+		return rows, nil
+	}
+	return rows, failed
 }
 
 // listHost lists one host's machines. Of a host that does not answer, those that are
@@ -163,6 +218,7 @@ func (c *call) listTable(rows []listed) error {
 	if several {
 		columns = append(columns, ui.Column{Title: "HOST"})
 	}
+	names := c.hostNames()
 	table := ui.NewTable(columns...)
 	for _, r := range rows {
 		cpus, memory := "", ""
@@ -172,7 +228,7 @@ func (c *call) listTable(rows []listed) error {
 		if r.Memory > 0 {
 			memory = spec.Size(r.Memory).String()
 		}
-		table.Row(r.Name, r.State, cpus, memory, whereabouts(r.Addresses, r.Ports), r.Image, r.Host)
+		table.Row(r.Name, r.State, cpus, memory, whereabouts(r.Addresses, r.Ports), r.Image, cmp.Or(names[r.Host], r.Host))
 	}
 	return table.Write(c.streams)
 }

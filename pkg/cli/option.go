@@ -107,6 +107,10 @@ func globals() []option {
 				"then qemu:///system for root and qemu:///session for others",
 		},
 		{
+			name: "host", short: "H", kind: isText, value: "NAME",
+			help: "the libvirt host by the name that vmctl host add gave it",
+		},
+		{
 			name: "project", short: "C", kind: isText, value: "DIR", env: envProject,
 			help: "the project directory; without it the nearest one above the current directory that holds domain/",
 		},

@@ -29,10 +29,7 @@ type reach struct {
 
 // reachOf is how to get to a machine that may have addresses too.
 func (c *call) reachOf(name string, ports []spec.Port) reach {
-	r := reach{name: name, Console: "vmctl console " + name, Ports: portsOf(ports), Addresses: []string{}}
-	if uri := c.global("connect"); uri != "" {
-		r.Console = fmt.Sprintf("vmctl -c %s console %s", uri, name)
-	}
+	r := reach{name: name, Console: c.onHost() + " console " + name, Ports: portsOf(ports), Addresses: []string{}}
 	return r
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -89,6 +90,8 @@ func TestEveryScriptRuns(t *testing.T) {
 // script is what one script's commands share.
 type script struct {
 	host *enginetest.Host
+	// others are hosts at URIs of their own; nil is one that nobody reaches.
+	others map[string]*enginetest.Host
 	// dial is why connecting fails, if it does.
 	dial error
 	// interrupt ends the context of the vmctl that runs.
@@ -110,12 +113,16 @@ func setUpScript(env *testscript.Env) error {
 	return os.MkdirAll(home, 0o700)
 }
 
-// use begins anew with a host on which guests answer as soon as they run.
-func (s *script) use(o enginetest.Options) {
-	s.host = enginetest.NewHost(o)
+// use begins anew with another host.
+func (s *script) use(o enginetest.Options) { s.host = newHost(o) }
+
+// newHost is a host on which guests answer as soon as they run.
+func newHost(o enginetest.Options) *enginetest.Host {
+	host := enginetest.NewHost(o)
 	for _, name := range []string{"example", "web", "db"} {
-		s.host.SetGuest(name, enginetest.Guest{Agent: true, Echo: true, Prints: "Linux boots\r\n" + name + " login: "})
+		host.SetGuest(name, enginetest.Guest{Agent: true, Echo: true, Prints: "Linux boots\r\n" + name + " login: "})
 	}
+	return host
 }
 
 func scriptOf(ts *testscript.TestScript) *script { return ts.Value(scriptKey{}).(*script) }
@@ -152,7 +159,14 @@ func (s *script) run(ts *testscript.TestScript, args []string) int {
 			if s.dial != nil {
 				return nil, nil, s.dial
 			}
-			host := s.host.Connect()
+			at, other := s.others[uri]
+			switch {
+			case !other:
+				at = s.host
+			case at == nil:
+				return nil, nil, fault.New(fault.Unreachable, "cannot connect to %s: the host does not answer", uri)
+			}
+			host := at.Connect()
 			host.URI = uri
 			return host, io.NopCloser(nil), nil
 		},
@@ -218,6 +232,12 @@ func scriptHost(ts *testscript.TestScript, neg bool, args []string) {
 	case "unreachable": // nobody listens from now on
 		s.dial = fault.New(fault.Unreachable, "cannot connect to qemu:///session: libvirt is not running there").
 			WithHint("start it: systemctl start libvirtd")
+	case "other": // URI: a host of its own
+		s.others = maps.Collect(maps.All(s.others))
+		s.others[arg(1)] = newHost(enginetest.Options{Remote: true})
+	case "gone": // URI: nobody reaches it
+		s.others = maps.Collect(maps.All(s.others))
+		s.others[arg(1)] = nil
 	case "foreign": // NAME: a domain that vmctl did not make
 		s.host.PlantDomain(engine.Domain{Name: arg(1), UUID: "c7a5fdbd-edaf-9455-926a-d65c16db1809", State: engine.StateRunning, Memory: spec.GiB, CPUs: 1})
 	case "fail": // METHOD [KIND]: the next call fails

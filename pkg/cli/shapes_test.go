@@ -22,6 +22,7 @@ func TestDocumentedJSONIsWhatIsPrinted(t *testing.T) {
 		"start": machines[startResult]{}, "restart": machines[startResult]{}, "plan": machines[engine.Plan]{},
 		"list": machines[listed]{}, "info": infoResult{}, "build": buildResult{}, "validate": validateResult{},
 		"ip": ipResult{}, "doctor": doctorResult{}, "version": versionResult{},
+		"host list": hostsResult[listedHost]{}, "host check": hostsResult[checkedHost]{},
 	}
 	for _, v := range withVerbs(commands()) {
 		t.Run(v.path(), func(t *testing.T) {

@@ -35,7 +35,11 @@ func (c *call) declared(name string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &target{name: name, project: p, machine: m, uri: c.uri(m.Host)}, nil
+	uri, err := c.uri(m.Host)
+	if err != nil {
+		return nil, err
+	}
+	return &target{name: name, project: p, machine: m, uri: uri}, nil
 }
 
 // target finds a machine that may exist on the host alone. A definition with errors
@@ -52,7 +56,7 @@ func (c *call) target(name string) (*target, error) {
 		case err == nil:
 			t.machine = m
 		case fault.Is(err, fault.NotFound):
-		case c.global("connect") == "":
+		case c.onHost() == "vmctl":
 			return nil, err
 		}
 	}
@@ -60,7 +64,9 @@ func (c *call) target(name string) (*target, error) {
 	if t.machine != nil {
 		host = t.machine.Host
 	}
-	t.uri = c.uri(host)
+	if t.uri, err = c.uri(host); err != nil {
+		return nil, err
+	}
 	return t, nil
 }
 

@@ -133,6 +133,9 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 	if err := c.worthBuilding(ctx, t, e, o.Adopt); err != nil {
 		return nil, nil, nil, err
 	}
+	if err := c.elsewhere(ctx, t, e); err != nil {
+		return nil, nil, nil, err
+	}
 	found, err := c.findImage(ctx, t, imageUse{host: e.Host.URI, session: e.Host.Session, passing: o.passing, refresh: o.refresh})
 	return t, e, found, err
 }

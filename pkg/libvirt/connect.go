@@ -32,7 +32,7 @@ func WithPoolTarget(dir string) Option { return func(c *conn) { c.target = dir }
 //
 // The Closer ends the connection, after the calls, streams and watches that still use it.
 func Open(ctx context.Context, uri string, options ...Option) (*engine.Host, io.Closer, error) {
-	if err := checkURI(uri); err != nil {
+	if err := CheckURI(uri); err != nil {
 		return nil, nil, err
 	}
 	if err := ctx.Err(); err != nil {

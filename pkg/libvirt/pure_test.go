@@ -222,7 +222,7 @@ func TestCheckURI(t *testing.T) {
 		"", "hail", "qemu:///system", "qemu:///session", "qemu+unix:///system?socket=/run/x", "test:///default",
 		"test:///a/b.xml", "qemu+ssh://user@host.example:2222/system?keyfile=/k&proxy=native", "qemu+tls://[::1]/system",
 	} {
-		assert.NoError(t, checkURI(uri), uri)
+		assert.NoError(t, CheckURI(uri), uri)
 	}
 	for uri, why := range map[string]string{
 		"qemu+ext:///system?command=/bin/evil":             `transport "ext"`,
@@ -239,7 +239,7 @@ func TestCheckURI(t *testing.T) {
 		"-x":                                               "is not a connection URI",
 		"qemu:///system\n?command=x":                       "is not a connection URI",
 	} {
-		err := checkURI(uri)
+		err := CheckURI(uri)
 		require.Error(t, err, uri)
 		assert.Equal(t, fault.Usage, fault.KindOf(err), uri)
 		assert.ErrorContains(t, err, why, uri)

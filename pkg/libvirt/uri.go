@@ -28,9 +28,9 @@ type place struct {
 	test bool
 }
 
-// checkURI refuses what could run a program or drop a check on this machine. A word
+// CheckURI refuses what could run a program or drop a check on this machine. A word
 // without a colon is an alias from the user's own libvirt.conf.
-func checkURI(uri string) error {
+func CheckURI(uri string) error {
 	if uri == "" || !strings.ContainsAny(uri, ":/?") && !strings.HasPrefix(uri, "-") {
 		return nil
 	}

@@ -120,12 +120,12 @@ func fields() fieldTable {
 		},
 		{
 			Field: Field{
-				Key: "host", Type: "libvirt URI", Default: "what --connect or LIBVIRT_DEFAULT_URI says", Example: "qemu+ssh://me@server.example.org/system",
-				Doc: "The libvirt host that runs the machine. Parameters that would run programs or weaken the check of the " +
+				Key: "host", Type: "libvirt URI or the name of a host", Default: "what --connect or LIBVIRT_DEFAULT_URI says", Example: "qemu+ssh://me@server.example.org/system",
+				Doc: "The libvirt host that runs the machine: a URI, or a name that vmctl host add gave it. Parameters that would run programs or weaken the check of the " +
 					"server's identity are refused here.",
 			},
 			words:  []string{"uri", "connect", "connection", "hypervisor", "server"},
-			schema: text(`^(qemu|test)(\+(unix|ssh|libssh|libssh2|tcp|tls))?://[^\s#%]*$`, 512), read: readHost,
+			schema: text(`^(`+hostNamePattern+`|(qemu|test)(\+(unix|ssh|libssh|libssh2|tcp|tls))?://[^\s#%]*)$`, 512), read: readHost,
 		},
 		xmlField(),
 	}

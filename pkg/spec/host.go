@@ -2,6 +2,7 @@ package spec
 
 import (
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -13,11 +14,15 @@ import (
 // here (command, netcat, the ext transport), switch off host keys (no_verify,
 // known_hosts) or bring credentials is refused. A URI that a person types after
 // --connect is theirs, and is not held to this.
+// A word without a colon is a host's name, which each user's own configuration explains.
 // Source: https://libvirt.org/uri.html and remote-driver parameters there.
 func CheckHost(uri string) error {
+	if hostName.MatchString(uri) {
+		return nil
+	}
 	bad := func(format string, args ...any) *fault.Error {
 		return fault.New(fault.Usage, "%s cannot be the host: "+format, append([]any{quote(uri)}, args...)...).
-			WithHint("write a libvirt URI, such as qemu:///system or qemu+ssh://me@server.example.org/system")
+			WithHint("write a libvirt URI, such as qemu+ssh://me@server.example.org/system, or a name of vmctl host list")
 	}
 	// Nothing that libvirt's parser and net/url might read differently.
 	if i := strings.IndexFunc(uri, notURIRune); i >= 0 {
@@ -55,6 +60,11 @@ func CheckHost(uri string) error {
 	}
 	return checkHostParameters(u, bad)
 }
+
+// hostName is what vmctl host add takes for a name.
+var hostName = regexp.MustCompile(`^` + hostNamePattern + `$`)
+
+const hostNamePattern = `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`
 
 func checkHostParameters(u *url.URL, bad func(string, ...any) *fault.Error) error {
 	query, err := url.ParseQuery(u.RawQuery)

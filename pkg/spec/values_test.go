@@ -225,13 +225,15 @@ func TestCheckHost(t *testing.T) {
 		"qemu:///system", "qemu:///session", "qemu+ssh://server/system", "qemu+ssh://me@server.example.org:2222/system",
 		"qemu+libssh2://me@[2001:db8::1]/session?sshauth=agent", "qemu+tls://server/system", "qemu+unix:///system?socket=/run/x/sock",
 		"qemu+ssh://server/system?keyfile=/home/me/.ssh/id&no_tty=1&mode=direct", "test:///default", "test+unix:///default?socket=/run/x",
-		"qemu://server/system",
+		"qemu://server/system", "server", "server-2.example.org",
 	} {
 		assert.NoError(t, spec.CheckHost(uri), uri)
 	}
 	for uri, want := range map[string]string{
 		"":                                 "not a libvirt URI",
-		"server":                           "not a libvirt URI",
+		"server:22":                        "not a libvirt URI",
+		"me@server":                        "not a libvirt URI",
+		"-oProxyCommand":                   "not a libvirt URI",
 		"qemu:/system":                     "not a libvirt URI",
 		"qemu:system":                      "not a libvirt URI",
 		"http://server/":                   `"http" is not a driver`,

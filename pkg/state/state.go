@@ -16,6 +16,8 @@ type Dirs struct {
 	Cache string
 	// State holds the GC roots of images that machines use.
 	State string
+	// Config holds what the user decided; vmctl writes there only when told to.
+	Config string
 	// Runtime holds locks, for as long as a process holds them.
 	Runtime string
 }
@@ -33,7 +35,10 @@ func Find(getenv func(string) string) (Dirs, error) {
 		}
 		return filepath.Join(home, fallback, "vmctl")
 	}
-	d := Dirs{Cache: pick("XDG_CACHE_HOME", ".cache"), State: pick("XDG_STATE_HOME", ".local/state")}
+	d := Dirs{
+		Cache: pick("XDG_CACHE_HOME", ".cache"), State: pick("XDG_STATE_HOME", ".local/state"),
+		Config: pick("XDG_CONFIG_HOME", ".config"),
+	}
 	if d.Cache == "" || d.State == "" {
 		return Dirs{}, fault.New(fault.Other, "there is no home directory to keep caches in: HOME is not set").
 			WithHint("set HOME, or both XDG_CACHE_HOME and XDG_STATE_HOME")
@@ -45,6 +50,15 @@ func Find(getenv func(string) string) (Dirs, error) {
 		}
 	}
 	return d, nil
+}
+
+// Hosts is the file with the names that the user gave to libvirt hosts; empty when
+// there is no home directory for it.
+func (d Dirs) Hosts() string {
+	if d.Config == "" {
+		return ""
+	}
+	return filepath.Join(d.Config, "hosts.yaml")
 }
 
 // GCRoots is the directory of the GC root links that keep one machine's images on one host.

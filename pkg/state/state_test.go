@@ -28,19 +28,19 @@ func TestFind(t *testing.T) {
 	}{
 		"home alone": {
 			map[string]string{"HOME": "/home/me"},
-			state.Dirs{Cache: "/home/me/.cache/vmctl", State: "/home/me/.local/state/vmctl", Runtime: "/home/me/.local/state/vmctl/locks"},
+			state.Dirs{Config: "/home/me/.config/vmctl", Cache: "/home/me/.cache/vmctl", State: "/home/me/.local/state/vmctl", Runtime: "/home/me/.local/state/vmctl/locks"},
 		},
 		"all variables": {
-			map[string]string{"HOME": "/home/me", "XDG_CACHE_HOME": "/c", "XDG_STATE_HOME": "/s", "XDG_RUNTIME_DIR": runtime},
-			state.Dirs{Cache: "/c/vmctl", State: "/s/vmctl", Runtime: filepath.Join(runtime, "vmctl")},
+			map[string]string{"HOME": "/home/me", "XDG_CACHE_HOME": "/c", "XDG_STATE_HOME": "/s", "XDG_CONFIG_HOME": "/f", "XDG_RUNTIME_DIR": runtime},
+			state.Dirs{Config: "/f/vmctl", Cache: "/c/vmctl", State: "/s/vmctl", Runtime: filepath.Join(runtime, "vmctl")},
 		},
 		"relative variables do not count": {
 			map[string]string{"HOME": "/home/me", "XDG_CACHE_HOME": "c", "XDG_RUNTIME_DIR": "r"},
-			state.Dirs{Cache: "/home/me/.cache/vmctl", State: "/home/me/.local/state/vmctl", Runtime: "/home/me/.local/state/vmctl/locks"},
+			state.Dirs{Config: "/home/me/.config/vmctl", Cache: "/home/me/.cache/vmctl", State: "/home/me/.local/state/vmctl", Runtime: "/home/me/.local/state/vmctl/locks"},
 		},
 		"a runtime directory that is gone": {
 			map[string]string{"HOME": "/home/me", "XDG_RUNTIME_DIR": "/nonexistent"},
-			state.Dirs{Cache: "/home/me/.cache/vmctl", State: "/home/me/.local/state/vmctl", Runtime: "/home/me/.local/state/vmctl/locks"},
+			state.Dirs{Config: "/home/me/.config/vmctl", Cache: "/home/me/.cache/vmctl", State: "/home/me/.local/state/vmctl", Runtime: "/home/me/.local/state/vmctl/locks"},
 		},
 		"no home but the variables": {
 			map[string]string{"XDG_CACHE_HOME": "/c", "XDG_STATE_HOME": "/s"},

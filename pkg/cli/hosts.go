@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"maps"
+	"strings"
+	"sync"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/hosts"
+)
+
+// openHosts are the connections of one command: one for each host, whatever asks.
+type openHosts struct {
+	mu   sync.Mutex
+	open map[string]*openHost
+}
+
+type openHost struct {
+	once   sync.Once
+	host   *engine.Host
+	closer io.Closer
+	err    error
+}
+
+func (o *openHosts) of(uri string) *openHost {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.open == nil {
+		o.open = map[string]*openHost{}
+	}
+	if o.open[uri] == nil {
+		o.open[uri] = &openHost{}
+	}
+	return o.open[uri]
+}
+
+// all are the connections that came about, by URI.
+func (o *openHosts) all() map[string]io.Closer {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	closers := map[string]io.Closer{}
+	for uri, h := range maps.All(o.open) {
+		if h.closer != nil {
+			closers[uri] = h.closer
+		}
+	}
+	return closers
+}
+
+// host connects, once for each URI: whoever asks second gets the same answer, so that
+// nobody has to authenticate twice.
+func (c *call) host(ctx context.Context, uri string) (*engine.Host, error) {
+	o := c.hosts.of(uri)
+	o.once.Do(func() {
+		host, closer, err := c.deps.OpenHost(ctx, uri)
+		c.hosts.mu.Lock()
+		defer c.hosts.mu.Unlock()
+		o.host, o.closer, o.err = host, closer, err
+	})
+	return o.host, o.err
+}
+
+// chosenHost is the host that the command line names, as a URI or by its name.
+func (c *call) chosenHost() (string, error) {
+	uri, name := c.global("connect"), c.global("host")
+	if uri != "" && name != "" {
+		return "", usagef("--connect and --host both name the host").WithHint("leave one of them out")
+	}
+	return uri + name, nil
+}
+
+// onHost is how a command for the same host is written: "vmctl -H server".
+func (c *call) onHost() string {
+	switch {
+	case c.global("host") != "":
+		return "vmctl -H " + c.global("host")
+	case c.global("connect") != "":
+		return "vmctl -c " + c.global("connect")
+	}
+	return "vmctl"
+}
+
+// uri is the libvirt host: the command line's, else the machine's, else virsh's rules.
+// Names are looked up in the user's list of hosts.
+func (c *call) uri(machineHost string) (string, error) {
+	chosen, err := c.chosenHost()
+	if err != nil {
+		return "", err
+	}
+	named := c.global("host") != "" || chosen == "" && machineHost != ""
+	for _, word := range []string{chosen, machineHost, c.deps.getenv(envURI)} {
+		if word != "" {
+			return c.namedHost(word, named)
+		}
+	}
+	if c.deps.Root {
+		return "qemu:///system", nil
+	}
+	return "qemu:///session", nil
+}
+
+// namedHost is the URI of a word that may be a host's name. Unless it has to be known
+// here, libvirt gets it as it is: its own configuration can hold names, too.
+func (c *call) namedHost(word string, must bool) (string, error) {
+	if strings.ContainsAny(word, ":/?") {
+		return word, nil
+	}
+	list, err := c.hostList()
+	if err != nil {
+		return "", err
+	}
+	if uri, ok := list.URI(word); ok {
+		return uri, nil
+	}
+	if must {
+		return "", list.Unknown(word)
+	}
+	return word, nil
+}
+
+// hostList is the user's list of hosts.
+func (c *call) hostList() (*hosts.File, error) {
+	dirs, err := c.dirs()
+	if err != nil {
+		return nil, err
+	}
+	if dirs.Hosts() == "" {
+		return nil, fault.New(fault.Other, "there is no directory for the list of hosts: HOME is not set").
+			WithHint("set HOME or XDG_CONFIG_HOME")
+	}
+	return hosts.Open(dirs.Hosts())
+}
+
+// hostNames are the names of hosts by URI, for showing them.
+func (c *call) hostNames() map[string]string {
+	names := map[string]string{}
+	list, err := c.hostList()
+	if err != nil {
+		return names
+	}
+	for _, h := range list.All() {
+		names[h.URI] = h.Name
+	}
+	return names
+}
