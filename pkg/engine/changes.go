@@ -74,7 +74,7 @@ func pending(d *Domain) []change {
 	add("network", live.Network != config.Network, live.Network, config.Network)
 	add("ports", !slices.Equal(live.Ports, config.Ports), portList(live.Ports), portList(config.Ports))
 	add("definition format", live.Rendering != config.Rendering, live.Rendering, config.Rendering)
-	return all
+	return append(all, differences(live.Media, config.Media)...)
 }
 
 func portList(ports []spec.Port) string {

@@ -112,7 +112,7 @@ func (e *Engine) machineVolumes(ctx context.Context, name string) ([]Volume, err
 	own := []string{RootVolume(name), VarsVolume(name, false), VarsVolume(name, true)}
 	for _, v := range all {
 		// The log's rotated pieces carry a number behind its name.
-		if slices.Contains(own, v.Name) || strings.HasPrefix(v.Name, LogVolume(name)) {
+		if slices.Contains(own, v.Name) || strings.HasPrefix(v.Name, LogVolume(name)) || isMedium(name, v.Name) {
 			made = append(made, v)
 		}
 	}

@@ -34,10 +34,12 @@ type Locker interface {
 	Lock(ctx context.Context, name string) (unlock func(), err error)
 }
 
-// Wanted is what is declared: a definition with its image found.
+// Wanted is what is declared: a definition with its image found, and what the guest is
+// told on disks of their own.
 type Wanted struct {
 	Machine spec.Machine
 	Image   Image
+	Media   []Medium
 }
 
 // Options are what a person may ask of up and plan beyond the definition.

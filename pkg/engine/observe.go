@@ -18,6 +18,10 @@ type snapshot struct {
 	// this client's uploads of it that were cut short.
 	base       *Volume
 	unfinished []*baseCopy
+	// media are the wanted media with their content; mediaVolumes are the names of the
+	// volumes and markers that there are of these, and of others that may be left.
+	media        []medium
+	mediaVolumes []string
 	// network is nil when the machine asks for none or the host has none of that name.
 	network  *Network
 	networks []Network
@@ -37,6 +41,9 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	parts.Go(func() error { return e.observeStorage(part, w, o, &s) })
 	parts.Go(func() error { return e.observeNetwork(part, w, &s) })
 	if err := parts.Wait(); err != nil {
+		return nil, err
+	}
+	if err := e.observeMedia(ctx, w, o, &s); err != nil {
 		return nil, err
 	}
 	if o.Replace || e.mayDefine(w, &s) {
@@ -90,7 +97,7 @@ func (e *Engine) observeNetwork(ctx context.Context, w Wanted, s *snapshot) erro
 func (e *Engine) mayDefine(w Wanted, s *snapshot) bool {
 	return s.domain == nil || s.domain.Transient || s.domain.Record == nil || s.root == nil ||
 		s.domain.Record.Image != w.Image.ID || s.domain.Record.Base != s.root.Backing ||
-		len(e.changes(w, s.domain)) > 0
+		len(e.changes(w, s.domain)) > 0 || len(mediaChanges(s.domain, s.media)) > 0
 }
 
 // found makes "not there" a nil without an error.

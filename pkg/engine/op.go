@@ -28,6 +28,7 @@ const (
 	ActionSetMemory     Action = "set memory"
 	ActionSetCPUs       Action = "set cpus"
 	ActionResizeDisk    Action = "resize disk"
+	ActionAttachDisk    Action = "attach disk"
 	ActionStopDomain    Action = "stop domain"
 	ActionStartDomain   Action = "start domain"
 	ActionAttach        Action = "attach console"

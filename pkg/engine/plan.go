@@ -88,6 +88,9 @@ func (e *Engine) plan(w Wanted, s *snapshot, o Options) (*Plan, error) {
 	if err := p.disks(); err != nil {
 		return nil, err
 	}
+	if err := p.media(); err != nil {
+		return nil, err
+	}
 	if err := p.domain(); err != nil {
 		return nil, err
 	}
@@ -106,6 +109,8 @@ type planner struct {
 	stopped bool
 	// undefined says that the plan so far has undefined the domain.
 	undefined bool
+	// remade says that the plan so far makes the root disk anew, or for the first time.
+	remade bool
 	// base is what the root disk lies on, or will.
 	base Base
 	// starting is set when the plan is carried out and has come to the start.
@@ -269,7 +274,7 @@ func (p *planner) makeRoot(size spec.Size, cause string) {
 			p.upload()
 		}
 	}
-	p.base = p.image()
+	p.base, p.remade = p.image(), true
 	p.add(createOverlay(RootVolume(p.w.Machine.Name), size, p.base, fmt.Sprintf("%s: %s on %s", cause, size, p.w.Image.ShortID())))
 }
 

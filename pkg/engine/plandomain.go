@@ -18,11 +18,11 @@ func (p *planner) domain() error {
 	}
 	var all []change
 	if p.s.domain != nil {
-		all = p.e.changes(p.w, p.s.domain)
+		all = append(p.e.changes(p.w, p.s.domain), mediaChanges(p.s.domain, p.s.media)...)
 	}
 	fresh := p.s.domain == nil || p.undefined
 	moved := !fresh && (p.s.domain.Record.Base != p.base.Path || p.s.domain.Record.Image != p.w.Image.ID)
-	if fresh || moved || p.s.domain.Transient || len(all) > 0 {
+	if fresh || moved || p.remade && len(p.s.media) > 0 || p.s.domain.Transient || len(all) > 0 {
 		if err := p.define(all, fresh); err != nil {
 			return err
 		}
@@ -35,6 +35,10 @@ func (p *planner) domain() error {
 		p.live(all)
 	}
 	p.restart(all)
+	p.dropMedia()
+	if !p.running() {
+		p.deliver()
+	}
 	p.boot()
 	return nil
 }
@@ -193,11 +197,13 @@ func (p *planner) definition() (Definition, error) {
 			WithHint("write secure-boot: false, or install such firmware on the host")
 	}
 	target := strings.TrimSuffix(p.s.pool.Target, "/")
+	record := p.e.record(p.w, p.base.Path)
+	record.Life, record.Media = lifeNumber(p.s.domain, p.remade), recordsOf(p.s.media)
 	return Definition{
-		UUID: UUID(m.Name), Machine: m, Arch: host.Arch,
+		UUID: UUID(m.Name), Machine: m, Arch: host.Arch, Disks: p.mediaDisks(target),
 		Root: target + "/" + RootVolume(m.Name), Base: p.base, Log: target + "/" + LogVolume(m.Name),
 		Vars:   target + "/" + VarsVolume(m.Name, m.SecureBoot),
-		Record: p.e.record(p.w, p.base.Path),
+		Record: record,
 	}, nil
 }
 

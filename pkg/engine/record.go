@@ -39,6 +39,10 @@ type Record struct {
 	SecureBoot bool
 	Network    string
 	Ports      []spec.Port
+	// Life counts the root disks that the domain has had; 0 is an older record's 1.
+	Life int
+	// Media are those that are no secrets.
+	Media []MediumRecord
 }
 
 // namespace makes the machines' UUIDs; it was drawn once and must never change.

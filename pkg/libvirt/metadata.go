@@ -20,23 +20,31 @@ const (
 // record is engine.Record as it lies in the XML: text that people can read, and
 // reading never fails, so that a later version's element still tells its version.
 type record struct {
-	Version    string    `xml:"version,attr"`
-	Rendering  string    `xml:"rendering,attr"`
-	Vmctl      string    `xml:"by,attr"`
-	Project    string    `xml:"project,omitempty"`
-	Source     string    `xml:"source,omitempty"`
-	Image      string    `xml:"image,omitempty"`
-	Base       string    `xml:"base,omitempty"`
-	Root       string    `xml:"root,omitempty"`
-	Log        string    `xml:"log,omitempty"`
-	Memory     string    `xml:"memory,omitempty"`
-	CPUs       string    `xml:"cpus,omitempty"`
-	Disk       string    `xml:"disk,omitempty"`
-	Accel      string    `xml:"accel,omitempty"`
-	Firmware   string    `xml:"firmware,omitempty"`
-	SecureBoot string    `xml:"secure-boot,omitempty"`
-	Network    string    `xml:"network,omitempty"`
-	Ports      []recPort `xml:"port"`
+	Version    string      `xml:"version,attr"`
+	Rendering  string      `xml:"rendering,attr"`
+	Vmctl      string      `xml:"by,attr"`
+	Project    string      `xml:"project,omitempty"`
+	Source     string      `xml:"source,omitempty"`
+	Image      string      `xml:"image,omitempty"`
+	Base       string      `xml:"base,omitempty"`
+	Root       string      `xml:"root,omitempty"`
+	Log        string      `xml:"log,omitempty"`
+	Memory     string      `xml:"memory,omitempty"`
+	CPUs       string      `xml:"cpus,omitempty"`
+	Disk       string      `xml:"disk,omitempty"`
+	Accel      string      `xml:"accel,omitempty"`
+	Firmware   string      `xml:"firmware,omitempty"`
+	SecureBoot string      `xml:"secure-boot,omitempty"`
+	Network    string      `xml:"network,omitempty"`
+	Ports      []recPort   `xml:"port"`
+	Life       string      `xml:"life,omitempty"`
+	Media      []recMedium `xml:"medium"`
+}
+
+type recMedium struct {
+	Role   string `xml:"role,attr"`
+	Serial string `xml:"serial,attr"`
+	Digest string `xml:"digest,attr"`
 }
 
 type recPort struct {
@@ -58,6 +66,12 @@ func toRecord(r engine.Record) record {
 	for _, p := range r.Ports {
 		out.Ports = append(out.Ports, recPort{p.Protocol, p.Address.String(), p.Host, p.Guest})
 	}
+	if r.Life > 0 {
+		out.Life = strconv.Itoa(r.Life)
+	}
+	for _, m := range r.Media {
+		out.Media = append(out.Media, recMedium{string(m.Role), m.Serial, m.Digest})
+	}
 	return out
 }
 
@@ -71,7 +85,10 @@ func fromRecord(in record) *engine.Record {
 		Project: in.Project, Source: in.Source, Image: in.Image, Base: in.Base, Root: in.Root, Log: in.Log,
 		Memory: size(in.Memory), CPUs: number(in.CPUs), Disk: size(in.Disk),
 		Accel: spec.Accel(in.Accel), Firmware: spec.Firmware(in.Firmware), SecureBoot: in.SecureBoot == "true",
-		Network: in.Network,
+		Network: in.Network, Life: number(in.Life),
+	}
+	for _, m := range in.Media {
+		out.Media = append(out.Media, engine.MediumRecord{Role: engine.Role(m.Role), Serial: m.Serial, Digest: m.Digest})
 	}
 	if version, err := strconv.Atoi(in.Version); err == nil && version > 0 {
 		out.Version = version

@@ -1,0 +1,228 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// Medium is a small read-only disk whose content the client makes: what a guest is told
+// about itself before it has a network.
+type Medium struct {
+	// Role says what it is for, in a word that also begins its volume's name.
+	Role Role
+	// Serial has at most 20 bytes: /dev/disk/by-id/virtio-SERIAL in the guest.
+	Serial string
+	// Content is a whole file system. A medium that names the machine's life has Make instead.
+	Content []byte
+	// Make gives the content for one life of the machine, which is that of its root disk:
+	// life is the same until the disk is made anew. It is a pure function.
+	Make func(life string) ([]byte, error)
+	// Secret content is delivered anew at each boot that up begins. Nothing that is made
+	// from it is ever noted, and what is on the host of it is never trusted.
+	Secret bool
+}
+
+// Role says what a medium is for.
+type Role string
+
+// The roles. Their volumes are known by these words: down removes them.
+const (
+	RoleSeed        Role = "seed"
+	RoleCredentials Role = "credentials"
+)
+
+// The serials by which guests find media.
+const (
+	SerialSeed        = "vmctl-seed"
+	SerialCredentials = "vmctl-creds"
+)
+
+// MediumRecord is what the metadata says of a medium that is no secret.
+type MediumRecord struct {
+	Role   Role
+	Serial string
+	// Digest is the SHA-256 of the content, in hex.
+	Digest string
+}
+
+// SecretVolume is the name of the volume of a secret medium.
+func SecretVolume(machine string, role Role) string {
+	return volumePrefix(machine) + string(role) + ".img"
+}
+
+// mediumVolume is the name of the volume of any other medium. It says what is in it: a
+// changed one lies beside the old one, which a running guest may still have, and an old
+// definition never meets a new content.
+func mediumVolume(machine string, r MediumRecord) string {
+	return volumePrefix(machine) + string(r.Role) + "." + r.Digest[:min(len(r.Digest), digestLetters)] + ".img"
+}
+
+const digestLetters = 16
+
+// marker marks that a medium was uploaded whole: libvirt cannot rename.
+func marker(volume string) string { return volume + ".ok" }
+
+var mediumName = regexp.MustCompile(`^(` + string(RoleSeed) + `|` + string(RoleCredentials) + `)(\.[0-9a-f]+)?\.img(\.ok)?$`)
+
+// isMedium says whether a volume of the machine is one of its media, or the marker of one.
+func isMedium(machine, volume string) bool {
+	rest, ours := strings.CutPrefix(volume, volumePrefix(machine))
+	return ours && mediumName.MatchString(rest)
+}
+
+// medium is a wanted medium with its content.
+type medium struct {
+	MediumRecord
+	content []byte
+	secret  bool
+	// volume is its name.
+	volume string
+}
+
+// disk is the medium as the guest gets it.
+func (m medium) disk(target string) Disk {
+	return Disk{Serial: m.Serial, Path: target + "/" + m.volume, Format: "raw", ReadOnly: true}
+}
+
+// makeMedia makes the wanted media for one life of the machine.
+func makeMedia(w Wanted, life string) ([]medium, error) {
+	var all []medium
+	for _, m := range w.Media {
+		content := m.Content
+		if m.Make != nil {
+			made, err := m.Make(life)
+			if err != nil {
+				return nil, err
+			}
+			content = made
+		}
+		out := medium{MediumRecord: MediumRecord{Role: m.Role, Serial: m.Serial}, content: content, secret: m.Secret}
+		if out.volume = SecretVolume(w.Machine.Name, m.Role); !m.Secret {
+			sum := sha256.Sum256(content)
+			out.Digest = hex.EncodeToString(sum[:])
+			out.volume = mediumVolume(w.Machine.Name, out.MediumRecord)
+		}
+		all = append(all, out)
+	}
+	return all, nil
+}
+
+// recordsOf are the records of the media that are no secrets.
+func recordsOf(media []medium) []MediumRecord {
+	var all []MediumRecord
+	for _, m := range media {
+		if !m.secret {
+			all = append(all, m.MediumRecord)
+		}
+	}
+	return all
+}
+
+// observeMedia makes the wanted media and looks for their volumes. A machine that has
+// them all, whole, costs two look-ups for each; else all there are is listed, to find what
+// is left of others.
+func (e *Engine) observeMedia(ctx context.Context, w Wanted, o Options, s *snapshot) (err error) {
+	had := s.domain != nil && s.domain.Record != nil && len(s.domain.Record.Media) > 0
+	if len(w.Media) == 0 && !had {
+		return nil
+	}
+	if s.media, err = makeMedia(w, lifeOf(w.Machine.Name, s.domain, false)); err != nil || s.pool.State != PoolActive {
+		return err
+	}
+	if !o.Replace && s.settled() {
+		for _, m := range s.media {
+			for _, name := range []string{m.volume, marker(m.volume)} {
+				v, err := found(e.Host.Volumes.Volume(ctx, name))
+				if err != nil {
+					return err
+				}
+				if v != nil {
+					s.mediaVolumes = append(s.mediaVolumes, name)
+				}
+			}
+		}
+		return nil
+	}
+	all, err := e.Host.Volumes.ListVolumes(ctx, volumePrefix(w.Machine.Name))
+	for _, v := range all {
+		if isMedium(w.Machine.Name, v.Name) {
+			s.mediaVolumes = append(s.mediaVolumes, v.Name)
+		}
+	}
+	return err
+}
+
+// settled says that the guest runs with the wanted media: no others can be left over.
+func (s *snapshot) settled() bool {
+	if s.domain == nil || s.domain.Record == nil || s.domain.Live == nil || s.domain.Live.Record == nil {
+		return false
+	}
+	want := recordsOf(s.media)
+	return slices.Equal(s.domain.Record.Media, want) && slices.Equal(s.domain.Live.Record.Media, want)
+}
+
+// lifeOf names one life of a machine, that of its root disk. Disks are counted while the
+// domain is there; without it nothing has been told to any of them.
+func lifeOf(machine string, d *Domain, remade bool) string {
+	return uuid.NewSHA1(namespace, fmt.Appendf(nil, "%s/%d", UUID(machine), lifeNumber(d, remade))).String()
+}
+
+func lifeNumber(d *Domain, remade bool) int {
+	if d == nil || d.Record == nil {
+		return 1
+	}
+	n := max(d.Record.Life, 1)
+	if remade {
+		n++
+	}
+	return n
+}
+
+// uploadMedium sends a medium's content to its volume.
+func (e *Engine) uploadMedium(ctx context.Context, m medium, sent report) error {
+	return e.Host.Volumes.Upload(ctx, m.volume, bytes.NewReader(m.content), int64(len(m.content)), sent)
+}
+
+// mediaChanges lists how the definition's media differ from the wanted ones.
+func mediaChanges(d *Domain, media []medium) []change {
+	if d == nil || d.Record == nil {
+		return nil
+	}
+	var attached []MediumRecord
+	for _, r := range d.Record.Media {
+		volume := "/" + mediumVolume(d.Name, r)
+		if slices.ContainsFunc(d.Attached, func(disk Disk) bool {
+			return disk.Serial == r.Serial && strings.HasSuffix(disk.Path, volume)
+		}) {
+			attached = append(attached, r)
+		}
+	}
+	return differences(attached, recordsOf(media))
+}
+
+// differences lists how media differ, by their roles.
+func differences(from, to []MediumRecord) []change {
+	short := func(all []MediumRecord, role Role) string {
+		for _, r := range all {
+			if r.Role == role {
+				return r.Digest[:min(len(r.Digest), 8)]
+			}
+		}
+		return "none"
+	}
+	var all []change
+	for _, role := range []Role{RoleSeed, RoleCredentials} {
+		if was, want := short(from, role), short(to, role); was != want {
+			all = append(all, change{key: string(role), from: was, to: want})
+		}
+	}
+	return all
+}
