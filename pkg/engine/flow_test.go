@@ -110,6 +110,7 @@ var changing = []string{
 	"DefinePool", "BuildPool", "AutostartPool", "StartPool", "CreateOverlay", "CreateVolume", "Upload",
 	"ResizeVolume", "DeleteVolume", "StartNetwork", "DefineDomain", "StartDomain", "ResumeDomain",
 	"ShutdownDomain", "DestroyDomain", "UndefineDomain", "SetAutostart", "SetLiveMemory", "SetLiveCPUs", "ResizeLiveDisk",
+	"AttachDisk", "DetachDisk",
 }
 
 // killed runs f in a goroutine that ends, as if by SIGKILL, right before the n-th call
@@ -148,6 +149,11 @@ var scenarios = map[string]struct {
 		func(w *engine.Wanted) { w.Machine.Disk = 5 * spec.GiB },
 		engine.Options{Replace: true, StopTimeout: time.Minute},
 	},
+	"restart with another seed": {
+		func(t *testing.T, h *enginetest.Host, w engine.Wanted) { up(t, h, w, engine.Options{}) },
+		func(w *engine.Wanted) { w.Media, w.Machine.CPUs = told("b").Media, 4 },
+		engine.Options{Restart: true, StopTimeout: time.Minute},
+	},
 	"restart with a grown disk": {
 		func(t *testing.T, h *enginetest.Host, w engine.Wanted) { up(t, h, w, engine.Options{}) },
 		func(w *engine.Wanted) { w.Machine.Disk, w.Machine.CPUs = 20*spec.GiB, 4 },
@@ -160,6 +166,7 @@ func TestKilledAnywhereTheNextUpHeals(t *testing.T) {
 		for source, wanted := range map[string]func(*testing.T) engine.Wanted{
 			"in place": func(*testing.T) engine.Wanted { return inStore() },
 			"uploaded": inFile,
+			"media":    func(*testing.T) engine.Wanted { return told("a") },
 		} {
 			t.Run(name+", "+source, func(t *testing.T) {
 				points := 0
@@ -189,6 +196,7 @@ func TestKilledAnywhereTheNextUpHeals(t *testing.T) {
 func TestKilledAnywhereTheNextDownHeals(t *testing.T) {
 	t.Run("store", func(t *testing.T) { downHeals(t, inStore(), 8) })
 	t.Run("file", func(t *testing.T) { downHeals(t, inFile(t), 12) })
+	t.Run("media", func(t *testing.T) { downHeals(t, told("a"), 16) })
 }
 
 func downHeals(t *testing.T, w engine.Wanted, least int) {

@@ -283,6 +283,7 @@ func TestMetadata(t *testing.T) {
 		Root: "r", Log: "l", Memory: 1_000_000_001, CPUs: 2, Disk: 10 * spec.GiB, Accel: spec.AccelAuto,
 		Firmware: spec.FirmwareEFI, SecureBoot: true, Network: "user",
 		Ports: []spec.Port{{Address: netip.MustParseAddr("127.0.0.1"), Host: 1, Guest: 2, Protocol: "tcp"}},
+		Life:  3, Media: []engine.MediumRecord{{Role: engine.RoleSeed, Serial: engine.SerialSeed, Digest: "0a"}},
 	}
 	text, err := definitionMetadata(record)
 	require.NoError(t, err)

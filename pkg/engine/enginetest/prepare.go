@@ -3,6 +3,7 @@ package enginetest
 import (
 	"bytes"
 	"context"
+	"strings"
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/spec"
@@ -59,6 +60,7 @@ func declared(name, target string) engine.Definition {
 			Project: "/home/user/<project> & \"more\"", Image: "sha256-0123", Source: "images/contract",
 			Base: target + "/" + baseName, Root: engine.RootVolume(name), Log: engine.LogVolume(name),
 			Memory: m.Memory, CPUs: m.CPUs, Disk: m.Disk, Accel: m.Accel, Firmware: m.Firmware, Network: m.Network,
+			Life: 2, Media: []engine.MediumRecord{{Role: engine.RoleSeed, Serial: engine.SerialSeed, Digest: strings.Repeat("0a", 32)}},
 		},
 	}
 }
