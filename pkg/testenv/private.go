@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -114,7 +115,9 @@ func privateEtc() error {
 			if err != nil {
 				return err
 			}
-			content = strings.TrimRight(string(old), "\n") + "\n" + content
+			// ssh asks here, and not HOME, where a user's keys are.
+			root := regexp.MustCompile(`(?m)^(root:(?:[^:\n]*:){4})[^:\n]*`)
+			content = root.ReplaceAllString(strings.TrimRight(string(old), "\n"), "${1}"+rootHome) + "\n" + content
 		}
 		if err := bindFile(target, content); err != nil {
 			return err
