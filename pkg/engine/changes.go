@@ -73,6 +73,7 @@ func pending(d *Domain) []change {
 	add("secure-boot", live.SecureBoot != config.SecureBoot, live.SecureBoot, config.SecureBoot)
 	add("network", live.Network != config.Network, live.Network, config.Network)
 	add("ports", !slices.Equal(live.Ports, config.Ports), portList(live.Ports), portList(config.Ports))
+	all = append(all, pendingVolumes(d)...)
 	add("definition format", live.Rendering != config.Rendering, live.Rendering, config.Rendering)
 	return append(all, differences(live.Media, config.Media)...)
 }

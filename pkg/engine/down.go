@@ -20,6 +20,8 @@ type DownOptions struct {
 	// Gone, when set, is called when nothing of the machine is left, before anybody else
 	// can bring it up again.
 	Gone func()
+	// Volumes deletes the machine's data volumes, too.
+	Volumes bool
 }
 
 // Removal is what down found and did.
@@ -30,6 +32,8 @@ type Removal struct {
 	Halted string
 	// Volumes are the names of those removed.
 	Volumes []string
+	// Kept are the data volumes that stay.
+	Kept []DataVolumeInfo
 }
 
 // Down removes a machine and all that up made for it, in the order that leaves only
@@ -68,6 +72,11 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 	if err != nil {
 		return nil, err
 	}
+	data, err := e.downVolumes(ctx, name, o.Volumes, removal)
+	if err != nil {
+		return nil, err
+	}
+	plan.Ops = append(plan.Ops, data...)
 	for _, v := range volumes {
 		removal.Existed = true
 		removal.Volumes = append(removal.Volumes, v.Name)

@@ -110,7 +110,7 @@ var changing = []string{
 	"DefinePool", "BuildPool", "AutostartPool", "StartPool", "CreateOverlay", "CreateVolume", "Upload",
 	"ResizeVolume", "DeleteVolume", "StartNetwork", "DefineDomain", "StartDomain", "ResumeDomain",
 	"ShutdownDomain", "DestroyDomain", "UndefineDomain", "SetAutostart", "SetLiveMemory", "SetLiveCPUs", "ResizeLiveDisk",
-	"AttachDisk", "DetachDisk",
+	"AttachDisk", "DetachDisk", "CreateEncrypted", "DefineSecret", "SetSecret", "DeleteSecret",
 }
 
 // killed runs f in a goroutine that ends, as if by SIGKILL, right before the n-th call

@@ -27,6 +27,7 @@ type Host struct {
 	Networks  Networks
 	Consoles  Consoles
 	Events    Events
+	Secrets   Secrets
 }
 
 // Capabilities is what the host can do, read from the host and never guessed.
@@ -189,6 +190,8 @@ type Domains interface {
 	// persistent definition. The guest has to let go of it: when it does not within a few
 	// seconds, that is fault.Timeout. NotFound when neither has it.
 	DetachDisk(ctx context.Context, name, serial string) error
+	// DiskUsers are the disks of all domains, live and persistent ones.
+	DiskUsers(ctx context.Context) ([]DiskUser, error)
 	// DomainXML is the XML as libvirt has it; inactive asks for the persistent one.
 	DomainXML(ctx context.Context, name string, inactive bool) (string, error)
 }
@@ -237,6 +240,10 @@ type Volume struct {
 	// Modified is when the file was last written to, by the host's clock; zero when the
 	// host does not say.
 	Modified time.Time
+	// Block says that it is a block device, as in a pool of logical volumes.
+	Block bool
+	// Encrypted says that it is a LUKS container.
+	Encrypted bool
 }
 
 // Volumes reads and changes volumes of the pool.
@@ -249,6 +256,11 @@ type Volumes interface {
 	CreateOverlay(ctx context.Context, name string, size spec.Size, base Base) error
 	// CreateVolume makes an empty volume of a format.
 	CreateVolume(ctx context.Context, name, format string, size spec.Size) error
+	// CreateEncrypted makes an empty volume of a format in a LUKS container, whose key is
+	// the value of a secret.
+	CreateEncrypted(ctx context.Context, name, format string, size spec.Size, secret string) error
+	// VolumeIn reads a volume of any pool of the host. It is refused while the pool is not active.
+	VolumeIn(ctx context.Context, pool, name string) (*Volume, error)
 	// Upload fills a volume from the start; progress is called with bytes sent.
 	Upload(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error
 	ResizeVolume(ctx context.Context, name string, size spec.Size) error

@@ -27,6 +27,7 @@ type snapshot struct {
 	networks []Network
 	// capabilities are read only when a definition has to be made.
 	capabilities *Capabilities
+	volumes      volumeSnapshot
 }
 
 // observe reads the host. It asks only for what the plan can need, and at once for what
@@ -40,10 +41,14 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	})
 	parts.Go(func() error { return e.observeStorage(part, w, o, &s) })
 	parts.Go(func() error { return e.observeNetwork(part, w, &s) })
+	parts.Go(func() error { return e.observeSources(part, w, &s) })
 	if err := parts.Wait(); err != nil {
 		return nil, err
 	}
 	if err := e.observeMedia(ctx, w, o, &s); err != nil {
+		return nil, err
+	}
+	if err := e.observeUsers(ctx, w, &s); err != nil {
 		return nil, err
 	}
 	if o.Replace || e.mayDefine(w, &s) {
@@ -58,6 +63,9 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 
 func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *snapshot) (err error) {
 	if s.pool, err = e.Host.Pools.Pool(ctx); err != nil || s.pool.State != PoolActive {
+		return err
+	}
+	if err := e.observeVolumes(ctx, w, s); err != nil {
 		return err
 	}
 	if s.root, err = found(e.Host.Volumes.Volume(ctx, RootVolume(w.Machine.Name))); err != nil || e.inPlace(w.Image) {
@@ -97,7 +105,7 @@ func (e *Engine) observeNetwork(ctx context.Context, w Wanted, s *snapshot) erro
 func (e *Engine) mayDefine(w Wanted, s *snapshot) bool {
 	return s.domain == nil || s.domain.Transient || s.domain.Record == nil || s.root == nil ||
 		s.domain.Record.Image != w.Image.ID || s.domain.Record.Base != s.root.Backing ||
-		len(e.changes(w, s.domain)) > 0 || len(mediaChanges(s.domain, s.media)) > 0
+		len(e.changes(w, s.domain)) > 0 || len(mediaChanges(s.domain, s.media)) > 0 || len(volumeChanges(w, s)) > 0
 }
 
 // found makes "not there" a nil without an error.

@@ -28,12 +28,16 @@ const (
 	ActionSetMemory     Action = "set memory"
 	ActionSetCPUs       Action = "set cpus"
 	ActionResizeDisk    Action = "resize disk"
-	ActionAttachDisk    Action = "attach disk"
 	ActionStopDomain    Action = "stop domain"
 	ActionStartDomain   Action = "start domain"
 	ActionAttach        Action = "attach console"
 	ActionResumeDomain  Action = "resume domain"
 	ActionUndefine      Action = "undefine domain"
+	ActionAttachDisk    Action = "attach disk"
+	ActionDetachDisk    Action = "detach disk"
+	ActionDefineSecret  Action = "define secret"
+	ActionSetSecret     Action = "set secret"
+	ActionDeleteSecret  Action = "delete secret"
 )
 
 // When says from when on an operation's effect holds.

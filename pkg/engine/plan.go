@@ -88,6 +88,9 @@ func (e *Engine) plan(w Wanted, s *snapshot, o Options) (*Plan, error) {
 	if err := p.disks(); err != nil {
 		return nil, err
 	}
+	if err := p.volumes(); err != nil {
+		return nil, err
+	}
 	if err := p.media(); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,11 @@ func (p *planner) domain() error {
 	}
 	var all []change
 	if p.s.domain != nil {
-		all = append(p.e.changes(p.w, p.s.domain), mediaChanges(p.s.domain, p.s.media)...)
+		all = slices.Concat(p.e.changes(p.w, p.s.domain), volumeChanges(p.w, p.s), mediaChanges(p.s.domain, p.s.media))
+	}
+	if p.running() && (!p.o.Restart || !waits(all)) {
+		// Before the definition forgets them: it is what says that they are ours.
+		p.detachVolumes()
 	}
 	fresh := p.s.domain == nil || p.undefined
 	moved := !fresh && (p.s.domain.Record.Base != p.base.Path || p.s.domain.Record.Image != p.w.Image.ID)
@@ -199,8 +203,10 @@ func (p *planner) definition() (Definition, error) {
 	target := strings.TrimSuffix(p.s.pool.Target, "/")
 	record := p.e.record(p.w, p.base.Path)
 	record.Life, record.Media = lifeNumber(p.s.domain, p.remade), recordsOf(p.s.media)
+	disks := wantedDisks(p.w, p.s)
+	record.Volumes = recordVolumes(m.Volumes, disks)
 	return Definition{
-		UUID: UUID(m.Name), Machine: m, Arch: host.Arch, Disks: p.mediaDisks(target),
+		UUID: UUID(m.Name), Machine: m, Arch: host.Arch, Disks: append(disks, p.mediaDisks(target)...),
 		Root: target + "/" + RootVolume(m.Name), Base: p.base, Log: target + "/" + LogVolume(m.Name),
 		Vars:   target + "/" + VarsVolume(m.Name, m.SecureBoot),
 		Record: record,
@@ -231,6 +237,7 @@ func (p *planner) live(all []change) {
 		p.add(op(ActionSetCPUs, name, fmt.Sprintf("cpus %d → %d", live.CPUs, m.CPUs),
 			func(ctx context.Context, e *Engine) error { return e.Host.Domains.SetLiveCPUs(ctx, name, m.CPUs) }, nil))
 	}
+	p.attachVolumes()
 }
 
 // restart deals with what waits for the next boot: it stops the guest when asked to,

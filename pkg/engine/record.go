@@ -42,7 +42,8 @@ type Record struct {
 	// Life counts the root disks that the domain has had; 0 is an older record's 1.
 	Life int
 	// Media are those that are no secrets.
-	Media []MediumRecord
+	Media   []MediumRecord
+	Volumes []RecordVolume
 }
 
 // namespace makes the machines' UUIDs; it was drawn once and must never change.

@@ -23,6 +23,8 @@ type diskXML struct {
 	Source struct {
 		File       string    `xml:"file,attr"`
 		Dev        string    `xml:"dev,attr"`
+		Pool       string    `xml:"pool,attr"`
+		Volume     string    `xml:"volume,attr"`
 		Encryption secretXML `xml:"encryption"`
 	} `xml:"source"`
 	// Encryption stands here when it was defined the older way.

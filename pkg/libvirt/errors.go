@@ -51,7 +51,7 @@ func (c *conn) explain(doing string, err error) error {
 var (
 	notFound = []golibvirt.ErrorNumber{
 		golibvirt.ERR_NO_DOMAIN, golibvirt.ERR_NO_STORAGE_VOL, golibvirt.ERR_NO_STORAGE_POOL,
-		golibvirt.ERR_NO_NETWORK, golibvirt.ERR_NO_DOMAIN_METADATA,
+		golibvirt.ERR_NO_NETWORK, golibvirt.ERR_NO_SECRET, golibvirt.ERR_NO_DOMAIN_METADATA,
 	}
 	// refused: the object is in a state, or has an owner, that does not allow it.
 	refused = []golibvirt.ErrorNumber{

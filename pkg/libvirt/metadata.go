@@ -39,12 +39,20 @@ type record struct {
 	Ports      []recPort   `xml:"port"`
 	Life       string      `xml:"life,omitempty"`
 	Media      []recMedium `xml:"medium"`
+	Volumes    []recVolume `xml:"volume"`
 }
 
 type recMedium struct {
 	Role   string `xml:"role,attr"`
 	Serial string `xml:"serial,attr"`
 	Digest string `xml:"digest,attr"`
+}
+
+type recVolume struct {
+	Name   string `xml:"name,attr"`
+	Mount  string `xml:"mount,attr,omitempty"`
+	Format string `xml:"format,attr,omitempty"`
+	Path   string `xml:"path,attr,omitempty"`
 }
 
 type recPort struct {
@@ -71,6 +79,9 @@ func toRecord(r engine.Record) record {
 	}
 	for _, m := range r.Media {
 		out.Media = append(out.Media, recMedium{string(m.Role), m.Serial, m.Digest})
+	}
+	for _, v := range r.Volumes {
+		out.Volumes = append(out.Volumes, recVolume{v.Name, v.Mount, string(v.Format), v.Path})
 	}
 	return out
 }
@@ -99,6 +110,9 @@ func fromRecord(in record) *engine.Record {
 			continue
 		}
 		out.Ports = append(out.Ports, spec.Port{Address: address, Host: p.Host, Guest: p.Guest, Protocol: p.Protocol})
+	}
+	for _, v := range in.Volumes {
+		out.Volumes = append(out.Volumes, engine.RecordVolume{Name: v.Name, Mount: v.Mount, Format: spec.FileSystem(v.Format), Path: v.Path})
 	}
 	return out
 }

@@ -18,6 +18,7 @@ import (
 
 // volumeXML is what is read from a volume's XML.
 type volumeXML struct {
+	Type       string `xml:"type,attr"`
 	Name       string `xml:"name"`
 	Capacity   uint64 `xml:"capacity"`
 	Allocation uint64 `xml:"allocation"`
@@ -27,7 +28,10 @@ type volumeXML struct {
 			Type string `xml:"type,attr"`
 		} `xml:"format"`
 		// Modified is "seconds.nanoseconds", or the seconds alone.
-		Modified string `xml:"timestamps>mtime"`
+		Modified   string `xml:"timestamps>mtime"`
+		Encryption *struct {
+			Format string `xml:"format,attr"`
+		} `xml:"encryption"`
 	} `xml:"target"`
 	Backing struct {
 		Path string `xml:"path"`
@@ -60,6 +64,7 @@ func readVolume(v *golibvirt.StorageVol) (*engine.Volume, error) {
 		Name: x.Name, Path: x.Target.Path, Format: x.Target.Format.Type,
 		Capacity: spec.Size(x.Capacity), Allocation: spec.Size(x.Allocation), Backing: x.Backing.Path,
 		Modified: fileTime(x.Target.Modified),
+		Block:    x.Type == "block", Encrypted: x.Target.Encryption != nil,
 	}, nil
 }
 
@@ -83,6 +88,46 @@ func gone(err error) error {
 		return because(fault.NotFound, "the volume's file is gone: "+tidy(message), err)
 	}
 	return err
+}
+
+// VolumeIn reads a volume of any pool.
+func (c *conn) VolumeIn(ctx context.Context, pool, name string) (*engine.Volume, error) {
+	return read(ctx, c, "read volume "+quoteName(pool+"/"+name), func(l *golibvirt.Connect) (*engine.Volume, error) {
+		p, err := l.LookupStoragePoolByName(pool)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = p.Free() }()
+		if active, err := p.IsActive(); err != nil || !active {
+			if err == nil {
+				err = fault.New(fault.Refused, "storage pool %s is not active", quoteName(pool)).
+					WithHint("virsh -c %s pool-start %s", c.uri, pool)
+			}
+			return nil, err
+		}
+		v, err := p.LookupStorageVolByName(name)
+		if absent(err) {
+			// It may have appeared since libvirt last looked.
+			if err = refresh(p); err == nil {
+				v, err = p.LookupStorageVolByName(name)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = v.Free() }()
+		out, err := readVolume(v)
+		if err != nil {
+			return nil, err
+		}
+		if kind, err := v.GetInfo(); err != nil || kind.Type != golibvirt.STORAGE_VOL_FILE && kind.Type != golibvirt.STORAGE_VOL_BLOCK {
+			if err == nil {
+				err = fault.New(fault.Refused, "volume %s is neither a file nor a block device of the host", quoteName(pool+"/"+name))
+			}
+			return nil, err
+		}
+		return out, nil
+	})
 }
 
 func withVolume(l *golibvirt.Connect, name string, f func(*golibvirt.StorageVol) error) error {

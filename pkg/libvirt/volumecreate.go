@@ -16,10 +16,19 @@ type newVolume struct {
 	Name     string   `xml:"name"`
 	Capacity bytesXML `xml:"capacity"`
 	// Allocation 0 makes it sparse; without it a raw volume is written whole.
-	Allocation bytesXML    `xml:"allocation"`
-	Format     formatXML   `xml:"target>format"`
-	Compat     string      `xml:"target>compat,omitempty"`
-	Backing    *backingXML `xml:"backingStore"`
+	Allocation bytesXML       `xml:"allocation"`
+	Format     formatXML      `xml:"target>format"`
+	Compat     string         `xml:"target>compat,omitempty"`
+	Encryption *encryptionXML `xml:"target>encryption"`
+	Backing    *backingXML    `xml:"backingStore"`
+}
+
+type encryptionXML struct {
+	Format string `xml:"format,attr"`
+	Secret struct {
+		Type string `xml:"type,attr"`
+		UUID string `xml:"uuid,attr"`
+	} `xml:"secret"`
 }
 
 type bytesXML struct {
@@ -50,6 +59,14 @@ func (c *conn) CreateOverlay(ctx context.Context, name string, size spec.Size, b
 // CreateVolume makes an empty volume.
 func (c *conn) CreateVolume(ctx context.Context, name, format string, size spec.Size) error {
 	return c.createVolume(ctx, emptyVolume(name, format, size))
+}
+
+// CreateEncrypted makes an empty volume in a LUKS container.
+func (c *conn) CreateEncrypted(ctx context.Context, name, format string, size spec.Size, secret string) error {
+	v := emptyVolume(name, format, size)
+	v.Encryption = &encryptionXML{Format: "luks"}
+	v.Encryption.Secret.Type, v.Encryption.Secret.UUID = "passphrase", secret
+	return c.createVolume(ctx, v)
 }
 
 func emptyVolume(name, format string, size spec.Size) newVolume {

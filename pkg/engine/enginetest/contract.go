@@ -58,6 +58,8 @@ func Run(t *testing.T, newHost func(t *testing.T) *engine.Host, f Features) {
 		{"LiveDisk", liveDisk},
 		{"ExtraDisks", extraDisks},
 		{"AttachDisk", attachDisk},
+		{"DiskUsers", diskUsers},
+		{"Encrypted", encrypted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.run(&suite{T: t, host: newHost(t), features: f})

@@ -1,6 +1,8 @@
 package enginetest
 
 import (
+	"context"
+
 	"github.com/stretchr/testify/require"
 
 	"vmctl/pkg/engine"
@@ -68,4 +70,60 @@ func attachDisk(s *suite) {
 	require.ElementsMatch(s, []engine.Disk{a, b, c}, s.domain(Machine).Attached)
 	s.ok(domains.StartDomain(ctx, Machine, true))
 	require.Len(s, s.domain(Machine).Live.Attached, 3)
+}
+
+// diskUsers: it is known who has which disk, live and defined.
+func diskUsers(s *suite) {
+	ctx, domains := s.Context(), s.host.Domains
+	d := s.makeDisks()
+	a := s.extra(d, "a", "raw")
+	d.Disks = []engine.Disk{a}
+	s.ok(domains.DefineDomain(ctx, d))
+	users, err := domains.DiskUsers(ctx)
+	s.ok(err)
+	require.ElementsMatch(s, []engine.DiskUser{{Domain: Machine, Path: d.Root}, {Domain: Machine, Path: a.Path}}, users)
+	s.start(d, true)
+	d.Disks = nil
+	s.ok(domains.DefineDomain(ctx, d))
+	users, err = domains.DiskUsers(ctx)
+	s.ok(err)
+	require.ElementsMatch(s, []engine.DiskUser{{Domain: Machine, Path: d.Root, Running: true}, {Domain: Machine, Path: a.Path, Running: true}}, users)
+}
+
+// encrypted: a secret's value is set apart from it, and opens the volume that was made with it.
+func encrypted(s *suite) {
+	s.needs(s.features.Guests, "guests")
+	const id = "5a4f6c1e-0000-5000-8000-0123456789ac"
+	ctx, secrets := s.Context(), s.host.Secrets
+	d := s.makeDisks()
+	s.is(fault.NotFound, secrets.SetSecret(ctx, id, []byte("key")), "setting a secret that is not there")
+	secret := engine.Secret{UUID: id, Volume: "vault.qcow2", Description: "a <key> & more"}
+	s.ok(secrets.DefineSecret(ctx, secret))
+	s.ok(secrets.DefineSecret(ctx, secret))
+	s.Cleanup(func() { _ = s.host.Secrets.DeleteSecret(context.Background(), id) })
+	all, err := secrets.ListSecrets(ctx, "vault.")
+	s.ok(err)
+	require.Len(s, all, 1)
+	require.Equal(s, id, all[0].UUID)
+	require.Equal(s, "vault.qcow2", all[0].Volume)
+	s.ok(secrets.SetSecret(ctx, id, []byte("a key")))
+	s.ok(s.host.Volumes.CreateEncrypted(ctx, "vault.qcow2", "qcow2", 8*spec.MiB, id))
+	v, err := s.host.Volumes.Volume(ctx, "vault.qcow2")
+	s.ok(err)
+	require.True(s, v.Encrypted)
+	require.Equal(s, 8*spec.MiB, v.Capacity)
+	vault := engine.Disk{Serial: "vault", Path: v.Path, Format: "qcow2", Secret: id}
+	d.Disks = []engine.Disk{vault}
+	s.start(d, true)
+	require.Equal(s, id, s.domain(Machine).Live.Attached[0].Secret)
+	s.ok(s.host.Domains.ResizeLiveDisk(ctx, Machine, v.Path, 16*spec.MiB))
+	s.ok(s.host.Domains.DestroyDomain(ctx, Machine))
+	s.ok(s.host.Volumes.ResizeVolume(ctx, "vault.qcow2", 32*spec.MiB))
+	v, err = s.host.Volumes.Volume(ctx, "vault.qcow2")
+	s.ok(err)
+	require.Equal(s, 32*spec.MiB, v.Capacity)
+	s.ok(s.host.Domains.StartDomain(ctx, Machine, true))
+	s.ok(s.host.Domains.DestroyDomain(ctx, Machine))
+	s.ok(secrets.DeleteSecret(ctx, id))
+	s.is(fault.NotFound, secrets.DeleteSecret(ctx, id), "deleting a secret twice")
 }

@@ -105,6 +105,9 @@ func recordSurvives(s *suite) {
 		{Address: netip.MustParseAddr("0.0.0.0"), Host: 53, Guest: 53, Protocol: "udp"},
 	}
 	d.Record.Memory, d.Record.Network, d.Record.Ports = d.Machine.Memory, d.Machine.Network, d.Machine.Ports
+	d.Record.Volumes = []engine.RecordVolume{
+		{Name: "data", Mount: "/var/lib/<data>", Format: spec.Ext4, Path: "/pool/data"}, {Name: "raw", Path: "/dev/sdx"},
+	}
 	d.Record.Version = engine.RecordVersion + 1
 	s.ok(s.host.Domains.DefineDomain(s.Context(), d))
 	got := s.domain(Machine)

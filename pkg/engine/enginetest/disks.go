@@ -7,6 +7,7 @@ import (
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
 )
 
 // AttachDisk implements engine.Domains.
@@ -81,4 +82,60 @@ func (h *Host) openable(d *domain, disk string) error {
 		}
 	}
 	return nil
+}
+
+// DiskUsers implements engine.Domains.
+func (h *Host) DiskUsers(ctx context.Context) ([]engine.DiskUser, error) {
+	return read(ctx, h, "DiskUsers", nil, func() ([]engine.DiskUser, error) {
+		var out []engine.DiskUser
+		for _, name := range sortedKeys(h.domains) {
+			d := h.domains[name]
+			if d.state.Active() {
+				for _, disk := range d.live.disks {
+					out = append(out, engine.DiskUser{Domain: name, Path: disk, Running: true})
+				}
+			}
+			for _, disk := range d.config.disks {
+				if user := (engine.DiskUser{Domain: name, Path: disk}); !slices.Contains(out, engine.DiskUser{Domain: name, Path: disk, Running: true}) {
+					out = append(out, user)
+				}
+			}
+		}
+		return out, nil
+	})
+}
+
+// PlantVolumeIn puts a volume into another pool than vmctl's.
+func (h *Host) PlantVolumeIn(pool string, v engine.Volume) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pools[pool] == nil {
+		h.pools[pool] = map[string]engine.Volume{}
+	}
+	h.pools[pool][v.Name] = v
+}
+
+// VolumeIn implements engine.Volumes.
+func (h *Host) VolumeIn(ctx context.Context, pool, name string) (*engine.Volume, error) {
+	return read(ctx, h, "VolumeIn", on(pool, name), func() (*engine.Volume, error) {
+		v, ok := h.pools[pool][name]
+		if !ok {
+			return nil, fault.New(fault.NotFound, "cannot find volume %s/%s", pool, name)
+		}
+		return &v, nil
+	})
+}
+
+// CreateEncrypted implements engine.Volumes.
+func (h *Host) CreateEncrypted(ctx context.Context, name, format string, size spec.Size, secret string) error {
+	return change(ctx, h, "CreateEncrypted", on(name, format, size), func() error {
+		s, err := h.findSecret(secret)
+		if err != nil {
+			return err
+		}
+		if len(s.value) == 0 {
+			return fault.New(fault.Refused, "cannot create volume %s: secret %s has no value", name, secret)
+		}
+		return h.create(engine.Volume{Name: name, Format: format, Capacity: size, Encrypted: true})
+	})
 }

@@ -35,6 +35,8 @@ type Host struct {
 	guests   map[string]Guest
 	watchers map[*watcher]bool
 	consoles map[string]*console
+	secrets  map[string]*secret
+	pools    map[string]map[string]engine.Volume
 	calls    []string
 	changes  []string
 	counts   map[string]int
@@ -84,6 +86,7 @@ func NewHost(o Options) *Host {
 		domains: map[string]*domain{}, volumes: map[string]*volume{},
 		networks: map[string]bool{}, guests: map[string]Guest{},
 		watchers: map[*watcher]bool{}, consoles: map[string]*console{},
+		secrets: map[string]*secret{}, pools: map[string]map[string]engine.Volume{},
 		counts: map[string]int{}, hooks: map[string]func(){},
 		pool: engine.Pool{Name: "vmctl", Target: target, State: engine.PoolAbsent},
 	}
@@ -97,7 +100,7 @@ func NewHost(o Options) *Host {
 func (h *Host) Connect() *engine.Host {
 	return &engine.Host{
 		URI: h.options.URI, Local: !h.options.Remote, Session: h.options.Session,
-		Inspector: h, Domains: h, Pools: h, Volumes: h, Networks: h, Consoles: h, Events: h,
+		Inspector: h, Domains: h, Pools: h, Volumes: h, Networks: h, Consoles: h, Events: h, Secrets: h,
 	}
 }
 
