@@ -137,3 +137,19 @@ func KeepRoots(rootDir string, keepOutPaths ...string) error {
 	}
 	return nil
 }
+
+// Kept are the store paths that the links of rootDir lead to, each once.
+func Kept(rootDir string) []string {
+	entries, err := os.ReadDir(rootDir)
+	if err != nil {
+		return nil
+	}
+	var kept []string
+	for _, entry := range entries {
+		target, err := os.Readlink(filepath.Join(rootDir, entry.Name()))
+		if err == nil && strings.HasPrefix(entry.Name(), rootPrefix) && !slices.Contains(kept, target) {
+			kept = append(kept, target)
+		}
+	}
+	return kept
+}

@@ -59,7 +59,10 @@ func runBuild(ctx context.Context, c *call, in *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	found.done()
+	defer found.done()
+	if err := c.keepBuild(t, found); err != nil {
+		return err
+	}
 	c.progress.Close()
 	if !c.json() {
 		return c.print(found.image.Path + "\n")

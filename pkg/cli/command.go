@@ -155,7 +155,7 @@ func commands() []*command {
 	all := []*command{
 		upCommand(), downCommand(), startCommand(), stopCommand(), restartCommand(),
 		planCommand(), listCommand(), infoCommand(), ipCommand(), consoleCommand(), logsCommand(),
-		buildCommand(), validateCommand(), schemaCommand(),
+		buildCommand(), imageCommand(), validateCommand(), schemaCommand(),
 		hostCommand(), doctorCommand(), versionCommand(), completionCommand(), helpCommand(), completeCommand(),
 	}
 	return adopt(all)

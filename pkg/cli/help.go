@@ -24,7 +24,7 @@ func helpCommand() *command {
 	return &command{
 		name: "help", group: other, takes: maybeCommand, run: runHelp,
 		summary:  "Explain vmctl or one of its commands",
-		examples: []example{{"vmctl help up", "the same as vmctl up --help"}},
+		examples: []example{{"vmctl help up", "the same as vmctl up --help"}, {"vmctl help image list", "a command of two words"}},
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -16,7 +17,8 @@ const abandonTime = 5 * time.Second
 // and inspect when it is news.
 func (c *call) noteOrigin(dirs state.Dirs, t *target, f *foundImage) {
 	notes := dirs.Images()
-	known, origin := engine.DecodeOrigin(notes.Read(f.image.ID)), originOf(t, f)
+	note := readImageNote(notes, f.image.ID)
+	known, origin := note.Origin, originOf(t, f)
 	isFlake := t.machine.Image.Kind == spec.ImageFlake
 	same := known.Flake == origin.Flake && known.Attr == origin.Attr && known.Digest == origin.Digest
 	switch {
@@ -28,10 +30,16 @@ func (c *call) noteOrigin(dirs state.Dirs, t *target, f *foundImage) {
 		origin.Made = c.deps.Now().UTC().Truncate(time.Second)
 	}
 	f.image.Origin = origin
-	if origin != known {
-		if err := notes.Write(f.image.ID, origin.Encode()); err != nil {
-			c.log.Debug("note where an image came from", "error", err)
-		}
+	now := imageNote{Origin: origin, Path: f.image.Path, OutPath: f.built.OutPath, Format: f.image.Format, Capacity: f.image.Size}
+	if now == note {
+		return
+	}
+	data, err := json.Marshal(now)
+	if err == nil {
+		err = notes.Write(f.image.ID, append(data, '\n'))
+	}
+	if err != nil {
+		c.log.Debug("note where an image came from", "error", err)
 	}
 }
 

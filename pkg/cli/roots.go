@@ -9,6 +9,7 @@ import (
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
+	"vmctl/pkg/spec"
 	"vmctl/pkg/state"
 )
 
@@ -30,9 +31,9 @@ func (c *call) hasRoots(hostURI, name string) bool {
 }
 
 // dropRoots lets nix collect what a directory of roots keeps. When another vmctl is
-// building for the machine, the roots are that one's to sort out. The caller knows that
-// nothing uses them, and holds what keeps it so.
-func dropRoots(locks *state.Locks, machine, dir string) error {
+// building for the machine, the roots are that one's to sort out. sure is asked under the
+// lock whether nothing uses them; nil where the caller knows, and keeps it so.
+func dropRoots(locks *state.Locks, machine, dir string, sure func() bool) error {
 	once, cancel := context.WithCancel(context.Background())
 	cancel() // a lock that is held is not waited for
 	unlock, err := locks.Lock(once, rootsLock(machine))
@@ -40,6 +41,9 @@ func dropRoots(locks *state.Locks, machine, dir string) error {
 		return nil
 	}
 	defer unlock()
+	if sure != nil && !sure() {
+		return nil
+	}
 	return builder.KeepRoots(dir)
 }
 
@@ -50,7 +54,7 @@ func (c *call) dropMachineRoots(hostURI, name string) error {
 	if err != nil {
 		return err
 	}
-	return dropRoots(dirs.Locks(hostURI, progress.Discard), name, dirs.GCRoots(hostURI, name))
+	return dropRoots(dirs.Locks(hostURI, progress.Discard), name, dirs.GCRoots(hostURI, name), nil)
 }
 
 // dropBuildRoots drops the roots that vmctl build made for a machine of the project: its
@@ -63,7 +67,7 @@ func (c *call) dropBuildRoots(t *target) {
 	dir := dirs.BuildRoots(t.project.Dir, t.name)
 	if _, err := os.Lstat(dir); err == nil {
 		// What stays is image prune's to remove.
-		_ = dropRoots(dirs.Locks(buildSpace, progress.Discard), t.name, dir)
+		_ = dropRoots(dirs.Locks(buildSpace, progress.Discard), t.name, dir, nil)
 	}
 }
 
@@ -85,4 +89,14 @@ func removeEmptyRoots(dir string) {
 	if dir != "" && os.Remove(dir) == nil {
 		_ = os.Remove(filepath.Dir(dir))
 	}
+}
+
+// keepBuild makes what was just built the only thing that is kept for the machine
+// without a host, until an up or a down of the machine, or until the machine is in its
+// project no more.
+func (c *call) keepBuild(t *target, f *foundImage) error {
+	if err := f.keep(); err != nil || t.machine.Image.Kind != spec.ImageFlake {
+		return err
+	}
+	return state.NoteProject(f.roots, t.project.Dir)
 }

@@ -252,6 +252,11 @@ func scriptHost(ts *testscript.TestScript, neg bool, args []string) {
 		s.host.Mend()
 	case "poweroff":
 		s.host.PowerOff(arg(1))
+	case "vanish": // NAME: somebody undefines it and removes its root disk
+		s.host.PowerOff(arg(1))
+		ts.Check(s.host.UndefineDomain(context.Background(), arg(1)))
+		ts.Check(s.host.DeleteVolume(context.Background(), engine.RootVolume(arg(1))))
+		ts.Check(s.host.DeleteVolume(context.Background(), engine.LogVolume(arg(1))))
 	case "print": // NAME TEXT
 		s.host.Print(arg(1), strings.NewReplacer(`\n`, "\r\n", `\e`, "\x1b").Replace(arg(2)))
 	case "guest": // NAME obeys|stubborn|silent|ADDRESS: how it behaves from its next boot on

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -15,3 +16,11 @@ func suggest(word string, among []string) string { return spec.Nearest(word, amo
 func contains(words []string, word string) bool { return slices.Contains(words, word) }
 
 func fields(text string) []string { return strings.Fields(text) }
+
+// counted is a number of things: "1 image", "3 images".
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
