@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -83,11 +84,11 @@ func (c *call) allImages(ctx context.Context) ([]imageResult, error) {
 	var all []imageResult
 	var failed error
 	present := map[string]map[string]bool{} // machines by host
-	machines, invalid, err := c.machinesByHost()
+	uris, invalid, err := c.hostsInUse()
 	if err != nil {
 		return nil, err
 	}
-	for _, uri := range c.hostsOf(machines) {
+	for _, uri := range uris {
 		found, err := c.hostImages(ctx, uri, present)
 		all = append(all, found...)
 		failed = spec.Join(failed, err)
@@ -102,16 +103,17 @@ func (c *call) allImages(ctx context.Context) ([]imageResult, error) {
 	return all, spec.Join(failed, invalid)
 }
 
-// hostsOf are the URIs of the hosts that machines are on, and of the one in use.
-func (c *call) hostsOf(machines map[string][]spec.Machine) []string {
-	uris := []string{c.uri("")}
-	for uri := range machines {
-		if !contains(uris, uri) {
-			uris = append(uris, uri)
-		}
+// hostsInUse are the URIs of the hosts that the project's machines are on, and of the
+// one in use. The second result is what is wrong in definitions.
+func (c *call) hostsInUse() (uris []string, invalid, err error) {
+	uri, err := c.uri("")
+	if err != nil {
+		return nil, nil, err
 	}
+	machines, invalid, err := c.machinesByHost()
+	uris = slices.AppendSeq([]string{uri}, maps.Keys(machines))
 	slices.Sort(uris)
-	return uris
+	return slices.Compact(uris), invalid, err
 }
 
 // hostImages are a host's images. The machines on it go into present, under its URI.

@@ -61,11 +61,11 @@ type pruneResult struct {
 
 func runImagePrune(ctx context.Context, c *call, in *urfave.Context) error {
 	r := pruneResult{Images: []prunedImage{}, DryRun: in.Bool("dry-run")}
-	machines, _, err := c.machinesByHost()
+	uris, _, err := c.hostsInUse()
 	if err != nil {
 		return err
 	}
-	err = each(ctx, c.hostsOf(machines), func(uri string) error {
+	err = each(ctx, uris, func(uri string) error {
 		e, err := c.engine(ctx, uri, nil)
 		if err != nil {
 			return err
