@@ -59,6 +59,16 @@ func fields() fieldTable {
 			schema: text(sizePattern, sizeLength), read: readDisk,
 		},
 		volumesField(),
+		secretsField(),
+		{
+			Field: Field{
+				Key: "identity", Type: "true or false", Default: "false", Example: "true",
+				Doc: "Give the machine an ssh host key that vmctl makes and keeps, encrypted, on the client, and hands over at each boot. " +
+					"vmctl key prints its public half and the age recipient, so that sops-nix and agenix can encrypt to the machine before it first boots.",
+			},
+			words:  []string{"host-key", "hostkey", "ssh-host-key", "age-key", "key"},
+			schema: truth(), read: func(p *parser, v value) { readBool(p, v, &p.m.Identity) },
+		},
 		sharesField(),
 		{
 			Field: Field{

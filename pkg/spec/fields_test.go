@@ -50,6 +50,8 @@ func definitionWith(key string, examples map[string]any) map[string]any {
 		"interfaces[].bridge": {"network": nil, "address": nil}, "interfaces[].macvtap": {"network": nil, "address": nil},
 		"interfaces[].user":   {"network": nil, "address": nil},
 		"volumes.NAME.volume": {"size": nil}, "volumes.NAME.disk-format": {"size": nil, "volume": "a/b"},
+		"secrets.NAME.env": {"file": nil}, "secrets.NAME.command": {"file": nil},
+		"secrets.NAME.sops": {"file": nil}, "secrets.NAME.age": {"file": nil},
 		"volumes.NAME.read-only": {"size": nil, "volume": "a/b"},
 	}
 	with := func(record map[string]any, last string) map[string]any {

@@ -21,6 +21,10 @@ type Machine struct {
 	Disk Size
 	// Volumes are the data volumes, sorted by name.
 	Volumes []Volume
+	// Secrets are what is handed over to the guest at each boot, sorted by name.
+	Secrets []Secret
+	// Identity says that vmctl makes the machine's ssh host key and keeps it.
+	Identity bool
 	// Accel says how the guest's CPU is run.
 	Accel Accel
 	// Firmware is what boots the guest.

@@ -35,6 +35,17 @@ func TestParseGood(t *testing.T) {
 			}
 			m.Host = "qemu+ssh://me@server.example.org/system?keyfile=/home/me/.ssh/id_ed25519"
 		},
+		"secrets": func(m *spec.Machine) {
+			m.Identity = true
+			m.Secrets = []spec.Secret{
+				{Name: "cert", Sops: "secrets.yaml", SopsKey: "tls.cert", Persist: true},
+				{Name: "db.password", File: "~/.secrets/db"},
+				{Name: "from_pass", Command: []string{"pass", "show", "db"}},
+				{Name: "old", Age: "old.age"},
+				{Name: "token", Env: "TOKEN"},
+				{Name: "whole", Sops: "secrets.yaml"},
+			}
+		},
 		"volumes": func(m *spec.Machine) {
 			volume := func(name string, change func(*spec.Volume)) spec.Volume {
 				v := spec.Volume{Name: name, Format: spec.Ext4, Disk: spec.DiskRaw, Cache: "writeback", IO: "threads", Discard: "unmap"}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/invopop/jsonschema"
@@ -22,6 +23,8 @@ type record[T any] struct {
 	fresh func(name string) T
 	// check, when set, says why a good name cannot be one of these.
 	check func(name string) error
+	// name, when set, is the rule for names, in place of the one for machines.
+	name func(name string) error
 	// short, when set, reads a value that is one word or line; shortSchema is its schema.
 	short       func(p *parser, v value, t *T)
 	shortSchema *jsonschema.Schema
@@ -104,7 +107,11 @@ func readEntry[T any](p *parser, v value, r record[T], nameLength int, pair *ast
 		p.add(at, v.path, fmt.Sprintf("a name is a word, but this is %s", kindOf(pair.Key)), "")
 		return "", none, false
 	}
-	err := checkName(r.what, name, nameLength)
+	rule := r.name
+	if rule == nil {
+		rule = func(name string) error { return checkName(r.what, name, nameLength) }
+	}
+	err := rule(name)
 	if err == nil && r.check != nil {
 		err = r.check(name)
 	}
@@ -112,12 +119,21 @@ func readEntry[T any](p *parser, v value, r record[T], nameLength int, pair *ast
 		p.fail(at, v.path, err)
 		return "", none, false
 	}
-	entry := value{node: pair.Value, path: v.path + "." + name, at: p.place(pair.Value)}
+	entry := value{node: pair.Value, path: entryPath(v.path, name), at: p.place(pair.Value)}
 	if p.twice(at, entry.path) || !p.usable(&entry, at) {
 		return "", none, false
 	}
 	t, ok := r.read(p, entry, name, at)
 	return name, t, ok
+}
+
+// entryPath is the path of a named record. A name with a dot in it is quoted: else it
+// would look like a key of another one.
+func entryPath(path, name string) string {
+	if strings.Contains(name, ".") {
+		return fmt.Sprintf("%s[%q]", path, name)
+	}
+	return path + "." + name
 }
 
 // listed makes f a list of records, with at most so many. Good ones come to keep in the
