@@ -23,13 +23,14 @@ func arrows() map[string][]string {
 	return map[string][]string{
 		"cmd/vmctl": {"pkg/cli"},
 		"pkg/cli": with("pkg/libvirt", "pkg/builder", "pkg/image", "pkg/console", "pkg/guest", "pkg/ui",
-			"pkg/project", "pkg/hosts", "pkg/state", "pkg/engine", "pkg/spec"),
+			"pkg/project", "pkg/hosts", "pkg/secret", "pkg/state", "pkg/engine", "pkg/spec"),
 
 		"pkg/libvirt":           with("pkg/engine", "pkg/spec", "pkg/libvirt/domainxml"),
 		"pkg/libvirt/domainxml": with("pkg/spec"),
 		"pkg/builder":           with("pkg/engine", "pkg/spec", "pkg/proc", "images"),
 		"pkg/image":             with("pkg/engine", "pkg/spec", "pkg/proc"),
 		"pkg/guest":             with("pkg/engine", "pkg/spec", "pkg/proc"),
+		"pkg/secret":            with("pkg/spec", "pkg/proc"),
 		"pkg/console":           with("pkg/engine"),
 		"pkg/project":           with("pkg/spec"),
 		"pkg/state":             with(),
