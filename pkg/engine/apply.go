@@ -103,5 +103,5 @@ func (e *Engine) upload(ctx context.Context, img Image, name string, sent report
 		return fault.New(fault.Build, "cannot read image %s: %w", img.Path, err)
 	}
 	defer func() { _ = file.Close() }()
-	return e.Host.Volumes.Upload(ctx, name, file, int64(img.FileSize), sent)
+	return e.Host.Volumes.UploadNew(ctx, name, file, int64(img.FileSize), sent)
 }

@@ -261,8 +261,12 @@ type Volumes interface {
 	CreateEncrypted(ctx context.Context, name, format string, size spec.Size, secret string) error
 	// VolumeIn reads a volume of any pool of the host. It is refused while the pool is not active.
 	VolumeIn(ctx context.Context, pool, name string) (*Volume, error)
-	// Upload fills a volume from the start; progress is called with bytes sent.
+	// Upload fills a volume from the start, zeros included: what was there is gone.
+	// progress is called with bytes sent.
 	Upload(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error
+	// UploadNew is Upload for a volume that was made a moment ago and that nothing was
+	// written to: long runs of zeros are not sent, and take no room on the host.
+	UploadNew(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error
 	ResizeVolume(ctx context.Context, name string, size spec.Size) error
 	DeleteVolume(ctx context.Context, name string) error
 	// ReadVolume streams the raw bytes of a volume's file from an offset to its end.

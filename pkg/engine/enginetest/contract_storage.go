@@ -106,6 +106,8 @@ func volumeContent(s *suite) {
 	_, err = volumes.ReadVolume(ctx, "none", 0)
 	s.is(fault.NotFound, err, "reading the content of a volume that is not there")
 
+	s.sparse()
+
 	s.ok(volumes.ResizeVolume(ctx, "v.raw", 2*spec.Size(size)))
 	v, err := volumes.Volume(ctx, "v.raw")
 	s.ok(err)
@@ -116,6 +118,26 @@ func volumeContent(s *suite) {
 	err = volumes.Upload(ended, "v.raw", endless{}, 1<<40, func(int64) { cancel() })
 	s.is(fault.Interrupted, err, "an upload whose context ends")
 	cancel()
+}
+
+// sparse uploads what is mostly zeros to new volumes of either format: it comes back as
+// it was, also where qemu-img has written something when the volume was made.
+func (s *suite) sparse() {
+	s.Helper()
+	ctx, volumes := s.Context(), s.host.Volumes
+	content := make([]byte, 12<<20+777)
+	for _, at := range []int{0, 3 << 20, 5<<20 - 10, 9<<20 + 1, len(content) - 900<<10} {
+		copy(content[at:], "something")
+	}
+	for _, format := range []string{"raw", "qcow2"} {
+		name := "sparse." + format
+		s.ok(volumes.CreateVolume(ctx, name, format, spec.Size(len(content)/512*512+512)))
+		var told int64
+		s.ok(volumes.UploadNew(ctx, name, bytes.NewReader(content), int64(len(content)), func(sent int64) { told = sent }))
+		require.Equal(s, int64(len(content)), told, "zeros count, too")
+		require.True(s, bytes.Equal(content, s.content(name, 0)[:len(content)]), "%s comes back as it was", format)
+		s.ok(volumes.DeleteVolume(ctx, name))
+	}
 }
 
 // endless is a source of zeros.

@@ -194,6 +194,11 @@ func (h *Host) create(v engine.Volume) error {
 	return nil
 }
 
+// UploadNew implements engine.Volumes.
+func (h *Host) UploadNew(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error {
+	return h.Upload(ctx, name, src, size, progress)
+}
+
 // Upload implements engine.Volumes. The source is read outside of the host's lock;
 // when ctx ends, what was sent so far stays in the volume.
 func (h *Host) Upload(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error {
