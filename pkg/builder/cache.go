@@ -50,25 +50,36 @@ func (b *Builder) cacheEntry(ref Ref) cacheEntry {
 // lookup gives the remembered result when the fingerprint is still the same and the
 // image is still there. Whatever is odd about the file makes it worth nothing.
 func (c cacheEntry) lookup(now fingerprint) (Result, bool) {
-	if c.file == "" || !now.sure {
-		return Result{}, false
-	}
-	e, ok := c.read()
-	if !ok || e.Fingerprint != now.sum {
-		return Result{}, false
-	}
-	for file, sum := range e.Racy {
-		if got, err := hashFile(file); err != nil || got != sum {
-			return Result{}, false
-		}
-	}
-	if !filepath.IsAbs(e.OutPath) || !exists(e.OutPath) {
+	e, ok := c.unchanged(now)
+	if !ok || !exists(e.OutPath) {
 		return Result{}, false
 	}
 	if image, err := os.Lstat(e.Path); err != nil || !image.Mode().IsRegular() || image.Size() != e.Size {
 		return Result{}, false
 	}
-	return Result{Path: e.Path, OutPath: e.OutPath, Drv: e.Drv, Attr: e.Attr, Spec: e.Spec, Left: e.Left, Origin: e.Origin, Cached: true}, true
+	return e.result(), true
+}
+
+// unchanged gives what is remembered when the fingerprint is still the same; the image
+// may be gone.
+func (c cacheEntry) unchanged(now fingerprint) (cached, bool) {
+	if c.file == "" || !now.sure {
+		return cached{}, false
+	}
+	e, ok := c.read()
+	if !ok || e.Fingerprint != now.sum || !filepath.IsAbs(e.OutPath) {
+		return cached{}, false
+	}
+	for file, sum := range e.Racy {
+		if got, err := hashFile(file); err != nil || got != sum {
+			return cached{}, false
+		}
+	}
+	return e, true
+}
+
+func (e cached) result() Result {
+	return Result{Path: e.Path, OutPath: e.OutPath, Drv: e.Drv, Attr: e.Attr, Spec: e.Spec, Left: e.Left, Origin: e.Origin, Cached: true}
 }
 
 func (c cacheEntry) read() (cached, bool) {
@@ -97,7 +108,7 @@ func (b *Builder) Recall(ref Ref) (Result, bool) {
 		return Result{}, false
 	}
 	e, ok := entry.read()
-	return Result{Path: e.Path, OutPath: e.OutPath, Drv: e.Drv, Attr: e.Attr, Spec: e.Spec, Left: e.Left, Origin: e.Origin, Cached: true}, ok
+	return e.result(), ok
 }
 
 // store remembers a result, when nothing changed while it was made. That it cannot be

@@ -154,7 +154,7 @@ func lookUp(options []option, name string) (option, bool) {
 func commands() []*command {
 	all := []*command{
 		upCommand(), downCommand(), startCommand(), stopCommand(), restartCommand(),
-		planCommand(), listCommand(), infoCommand(), ipCommand(), consoleCommand(), logsCommand(),
+		planCommand(), outdatedCommand(), listCommand(), infoCommand(), ipCommand(), consoleCommand(), logsCommand(),
 		buildCommand(), imageCommand(), validateCommand(), schemaCommand(),
 		hostCommand(), doctorCommand(), versionCommand(), completionCommand(), helpCommand(), completeCommand(),
 	}

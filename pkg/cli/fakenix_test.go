@@ -35,18 +35,10 @@ func (n *fakeNix) Look(context.Context, builder.Ref) *builder.Sources { return n
 func (n *fakeNix) Build(_ context.Context, ref builder.Ref, rootDir string, _ bool) (builder.Result, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, err := os.Stat(ref.Flake); err != nil {
-		return builder.Result{}, fault.New(fault.NotFound, "there is no directory %s to build the image from", ref.Display).
-			WithHint("create it with a flake.nix, or correct image: in the definition")
-	}
-	data, err := os.ReadFile(filepath.Join(ref.Flake, "disk.qcow2"))
+	data, out, err := n.outcome(ref)
 	if err != nil {
-		return builder.Result{}, fault.New(fault.Build, "%s does not build", ref.Display).WithHint("see all of it: nix log")
+		return builder.Result{}, err
 	}
-	// 32 letters that nix uses too.
-	hash := fmt.Sprintf("%x", sha256.Sum256(data))[:32]
-	hash = strings.ReplaceAll(hash, "e", "z")
-	out := filepath.Join(n.store, hash+"-image")
 	path := filepath.Join(out, "nixos.qcow2")
 	_, gone := os.Stat(path)
 	if gone != nil {
@@ -64,7 +56,7 @@ func (n *fakeNix) Build(_ context.Context, ref builder.Ref, rootDir string, _ bo
 	if err := os.MkdirAll(rootDir, 0o700); err != nil {
 		return builder.Result{}, err
 	}
-	link := filepath.Join(rootDir, "image-"+hash)
+	link := filepath.Join(rootDir, "image-"+filepath.Base(out))
 	_ = os.Symlink(out, link)
 	if err := os.WriteFile(link+".ok", nil, 0o600); err != nil {
 		return builder.Result{}, err
@@ -75,4 +67,26 @@ func (n *fakeNix) Build(_ context.Context, ref builder.Ref, rootDir string, _ bo
 func (n *fakeNix) result(ref builder.Ref, path, out string, cached bool) builder.Result {
 	n.sink.Emit(progress.Event{ID: ref.TaskID, Text: "build " + ref.Display, Status: progress.Done})
 	return builder.Result{Path: path, OutPath: out, Attr: "nixosConfigurations." + ref.Machine + ".config.system.build.qcow2", Cached: cached}
+}
+
+// outcome is what a flake would build to: the file, and where it would lie.
+func (n *fakeNix) outcome(ref builder.Ref) ([]byte, string, error) {
+	if _, err := os.Stat(ref.Flake); err != nil {
+		return nil, "", fault.New(fault.NotFound, "there is no directory %s to build the image from", ref.Display).
+			WithHint("create it with a flake.nix, or correct image: in the definition")
+	}
+	data, err := os.ReadFile(filepath.Join(ref.Flake, "disk.qcow2"))
+	if err != nil {
+		return nil, "", fault.New(fault.Build, "%s does not build", ref.Display).WithHint("see all of it: nix log")
+	}
+	// 32 letters that nix uses too.
+	hash := fmt.Sprintf("%x", sha256.Sum256(data))[:32]
+	hash = strings.ReplaceAll(hash, "e", "z")
+	out := filepath.Join(n.store, hash+"-image")
+	return data, out, nil
+}
+
+func (n *fakeNix) Evaluate(_ context.Context, ref builder.Ref, _ bool) (builder.Result, error) {
+	_, out, err := n.outcome(ref)
+	return builder.Result{OutPath: out, Attr: "nixosConfigurations." + ref.Machine + ".config.system.build.qcow2", Origin: builder.Origin{Rev: "0123456789abcdef", Dirty: true}}, err
 }

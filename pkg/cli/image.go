@@ -50,6 +50,19 @@ type imageResult struct {
 	Origin   engine.Origin `json:"origin"`
 }
 
+const originJSON = `{
+        "source": "images/example",
+        "flake": "/home/me/vms/images/example",
+        "attr": "nixosConfigurations.example.config.system.build.qcow2",
+        "rev": "8f1c…",
+        "dirty": true,
+        "narHash": "sha256-…",
+        "drv": "/nix/store/p1c4…-nixos-disk-image.drv",
+        "url": "https://example.org/disk.qcow2",
+        "digest": "sha256:9f2c…",
+        "made": "2026-01-02T15:04:05Z"
+      }`
+
 const imageJSON = `{
       "id": "sha256-9f2c…",
       "where": "uploaded",
@@ -61,18 +74,7 @@ const imageJSON = `{
       "capacity": 4294967296,
       "state": "in use",
       "usedBy": ["example"],
-      "origin": {
-        "source": "images/example",
-        "flake": "/home/me/vms/images/example",
-        "attr": "nixosConfigurations.example.config.system.build.qcow2",
-        "rev": "8f1c…",
-        "dirty": true,
-        "narHash": "sha256-…",
-        "drv": "/nix/store/p1c4…-nixos-disk-image.drv",
-        "url": "https://example.org/disk.qcow2",
-        "digest": "sha256:9f2c…",
-        "made": "2026-01-02T15:04:05Z"
-      }
+      "origin": ` + originJSON + `
     }`
 
 // shortImage is enough of an image's ID for people; other words stay as they are.

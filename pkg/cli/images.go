@@ -19,6 +19,8 @@ type Images interface {
 	// Look begins to look at what a flake's sources are, for Build.
 	Look(ctx context.Context, ref builder.Ref) *builder.Sources
 	Build(ctx context.Context, ref builder.Ref, rootDir string, refresh bool) (builder.Result, error)
+	// Evaluate says what Build would give, and builds nothing.
+	Evaluate(ctx context.Context, ref builder.Ref, refresh bool) (builder.Result, error)
 	// Version asks nix for its own.
 	Version(ctx context.Context) (builder.Version, error)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"vmctl/pkg/builder"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/spec"
 	"vmctl/pkg/state"
@@ -43,13 +44,20 @@ func (c *call) noteOrigin(dirs state.Dirs, t *target, f *foundImage) {
 	}
 }
 
+// flakeOrigin is what nix says of where a machine's image came from.
+func flakeOrigin(t *target, built builder.Result) engine.Origin {
+	return engine.Origin{
+		Source: t.machine.Image.String(), Flake: t.flake().Flake, Attr: built.Attr, Drv: built.Drv,
+		Rev: built.Origin.Rev, Dirty: built.Origin.Dirty, NarHash: built.Origin.NarHash,
+	}
+}
+
 // originOf is where a machine's image came from, without the time.
 func originOf(t *target, f *foundImage) engine.Origin {
-	o := engine.Origin{Source: f.image.Source}
 	if t.machine.Image.Kind == spec.ImageFlake {
-		o.Flake, o.Attr, o.Drv = t.flake().Flake, f.built.Attr, f.built.Drv
-		return o
+		return flakeOrigin(t, f.built)
 	}
+	o := engine.Origin{Source: f.image.Source}
 	if sum, ok := strings.CutPrefix(f.image.ID, "sha256-"); ok {
 		o.Digest = "sha256:" + sum
 	}

@@ -1,0 +1,73 @@
+package builder
+
+import (
+	"context"
+	"encoding/json"
+	"path/filepath"
+
+	"vmctl/pkg/fault"
+	"vmctl/pkg/progress"
+)
+
+// outcome is a function of nix that says what a derivation would build to.
+const outcome = "d: { drv = d.drvPath; out = (d.out or d).outPath; }"
+
+// Evaluate says what Build would give, and builds nothing: of the Result, Path is not set,
+// and OutPath need not exist. A flake that has not changed since it was built is not
+// evaluated, unless refresh is set. The errors are those of Build.
+func (b *Builder) Evaluate(ctx context.Context, ref Ref, refresh bool) (Result, error) {
+	tell := func(e progress.Event) {
+		e.ID, e.Text = ref.task(), "evaluate "+ref.display()
+		b.sink.Emit(e)
+	}
+	tell(progress.Event{Status: progress.Working})
+	res, err := b.evaluate(ctx, ref, refresh)
+	switch {
+	case err != nil:
+		tell(progress.Event{Status: progress.Failed, Err: err})
+		return Result{}, err
+	case res.Cached:
+		tell(progress.Event{Status: progress.Skipped, Detail: "nothing has changed"})
+	default:
+		tell(progress.Event{Status: progress.Done})
+	}
+	return res, nil
+}
+
+func (b *Builder) evaluate(ctx context.Context, ref Ref, refresh bool) (Result, error) {
+	ref, err := ref.check()
+	if err != nil {
+		return Result{}, err
+	}
+	goal, err := parseGoal(ref.Attr)
+	if err != nil {
+		return Result{}, err
+	}
+	if !refresh {
+		if e, ok := b.cacheEntry(ref).unchanged(b.sources(ctx, ref)); ok {
+			return e.result(), nil
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return Result{}, b.processError(ctx, err)
+	}
+	x, err := b.examine(ctx, ref, goal, refresh)
+	if err != nil {
+		return Result{}, err
+	}
+	t := newTracker(b.sink, ref)
+	out, err := b.run(ctx, t, b.argv("eval", append(noEvalCache(), "--apply", outcome), x.installable))
+	if err != nil {
+		if ctx.Err() == nil && t.lacksAttribute() {
+			return Result{}, b.lacks(ctx, ref, x.attr)
+		}
+		return Result{}, b.failure(ctx, ref, t, err)
+	}
+	var said struct{ Drv, Out string }
+	if err := json.Unmarshal(out.Stdout, &said); err != nil || !filepath.IsAbs(said.Out) {
+		return Result{}, fault.New(fault.Build, "nix says what %s builds to in a way vmctl cannot read", ref.display())
+	}
+	return Result{
+		Drv: said.Drv, OutPath: filepath.Clean(said.Out), Attr: x.attr.String(), Spec: x.Spec, Left: x.Left, Origin: x.origin,
+	}, nil
+}
