@@ -130,6 +130,9 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	if err := findShares(t, e); err != nil {
+		return nil, nil, nil, err
+	}
 	if err := c.worthBuilding(ctx, t, e, o.Adopt); err != nil {
 		return nil, nil, nil, err
 	}

@@ -27,6 +27,7 @@ func (e *Engine) record(w Wanted, base string) Record {
 		Memory: m.Memory, CPUs: m.CPUs, Disk: m.Disk, Accel: m.Accel,
 		Firmware: m.Firmware, SecureBoot: m.SecureBoot,
 		Network: m.ResolveNetwork(e.Host.Session), Ports: m.Ports,
+		Interfaces: m.Interfaces, Shares: undecided(m.Shares), Settings: settings(&m),
 	}
 }
 
@@ -48,6 +49,7 @@ func (e *Engine) changes(w Wanted, d *Domain) []change {
 	add("secure-boot", was.SecureBoot != want.SecureBoot, was.SecureBoot, want.SecureBoot, false)
 	add("network", was.Network != want.Network, was.Network, want.Network, false)
 	add("ports", !slices.Equal(was.Ports, want.Ports), portList(was.Ports), portList(want.Ports), false)
+	all = append(all, further(was, want)...)
 	add("project", was.Project != want.Project, was.Project, want.Project, true)
 	add("definition format", was.Rendering < want.Rendering, was.Rendering, want.Rendering, false)
 	return all
@@ -74,6 +76,7 @@ func pending(d *Domain) []change {
 	add("network", live.Network != config.Network, live.Network, config.Network)
 	add("ports", !slices.Equal(live.Ports, config.Ports), portList(live.Ports), portList(config.Ports))
 	all = append(all, pendingVolumes(d)...)
+	all = append(all, further(live, config)...)
 	add("definition format", live.Rendering != config.Rendering, live.Rendering, config.Rendering)
 	return append(all, differences(live.Media, config.Media)...)
 }

@@ -82,6 +82,13 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 		removal.Volumes = append(removal.Volumes, v.Name)
 		plan.Ops = append(plan.Ops, deleteVolume(v.Name, ""))
 	}
+	if domain != nil {
+		addresses, err := e.releasing(ctx, domain)
+		if err != nil {
+			return nil, err
+		}
+		plan.Ops = append(plan.Ops, addresses...)
+	}
 	if domain != nil && !domain.Transient {
 		plan.Ops = append(plan.Ops, op(ActionUndefine, name, "", undefining(name), nil))
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"io"
+	"net/netip"
 	"time"
 
 	"vmctl/pkg/spec"
@@ -26,6 +27,7 @@ type Host struct {
 	Volumes   Volumes
 	Networks  Networks
 	Consoles  Consoles
+	Screens   Screens
 	Events    Events
 	Secrets   Secrets
 }
@@ -40,15 +42,61 @@ type Capabilities struct {
 	NoKVM string
 	// EFI and SecureBoot say whether firmware for them is installed.
 	EFI, SecureBoot bool
+	// TPM says that the host can emulate a TPM 2.0.
+	TPM bool
+	// Virtiofs and NinePFS say how directories of the host can be shared; NoVirtiofs is
+	// one sentence that says why not by virtiofs.
+	Virtiofs, NinePFS bool
+	NoVirtiofs        string
+	// Passt says that user networking can be done by passt.
+	Passt bool
+	// Graphics and Video are the kinds of screen and the models of graphics cards.
+	Graphics, Video []string
+	// CPUModels are the names of CPUs that the host can give a guest.
+	CPUModels []string
+	// Pages are the host's huge pages.
+	Pages []Pages
 	// Libvirt and Hypervisor are versions, such as 9.0.0 and "QEMU 7.2.0".
 	Libvirt, Hypervisor string
 	// Hostname is the host's own name for itself.
 	Hostname string
 }
 
+// Pages are memory pages of one size, and how many the host has set aside.
+type Pages struct {
+	Size  spec.Size
+	Total uint64
+}
+
 // Inspector reads what the host can do.
 type Inspector interface {
 	Capabilities(ctx context.Context) (Capabilities, error)
+	// Devices lists what the host has that a guest could get or be connected to.
+	Devices(ctx context.Context) ([]Device, error)
+}
+
+// DeviceKind is what a device of the host is.
+type DeviceKind string
+
+// The kinds of device.
+const (
+	DevicePCI DeviceKind = "pci"
+	DeviceUSB DeviceKind = "usb"
+	// DeviceNet is a network card or a bridge.
+	DeviceNet DeviceKind = "net"
+)
+
+// Device is one device of the host.
+type Device struct {
+	Kind DeviceKind
+	// Address is a PCI device's address, such as 0000:01:00.0, or a network card's name.
+	Address string
+	// Numbers are VENDOR:PRODUCT as lspci and lsusb show them; empty for network cards.
+	Numbers string
+	// Name is the device in words.
+	Name string
+	// Isolated says that a PCI device is behind an IOMMU, without which no guest gets it.
+	Isolated bool
 }
 
 // State is a domain's state.
@@ -128,6 +176,16 @@ type Definition struct {
 	Base Base
 	// Disks come after the root disk, in this order.
 	Disks []Disk
+	// Shares are directories of the host, with how the guest gets them.
+	Shares []Share
+	// Mounts are lines of fstab(5) that the guest is told of.
+	Mounts []string
+	// Passt says that user networking is done by passt, and not by QEMU itself.
+	Passt bool
+	// PCI are the addresses of the host's devices that the guest gets.
+	PCI []string
+	// Video is the graphics card's model.
+	Video string
 	// Log is the path on the host that takes what the serial console prints.
 	Log string
 	// Vars is the path on the host of the UEFI firmware's variables, among them the keys
@@ -145,6 +203,12 @@ type Base struct {
 	Format string
 	// Size is the virtual size.
 	Size spec.Size
+}
+
+// Share is a directory of the host with how the guest gets it.
+type Share struct {
+	spec.Share
+	Driver spec.ShareDriver
 }
 
 // ShutdownMode says by what a guest is asked to power off.
@@ -284,11 +348,33 @@ type Lease struct {
 	MAC, Address, Hostname string
 }
 
+// Reservation is an address that a DHCP server keeps for a card.
+type Reservation struct {
+	// MAC is the card's, in small letters.
+	MAC     string
+	Address netip.Addr
+}
+
+// DHCP is what a network's DHCP server gives out.
+type DHCP struct {
+	// Subnets are those that it serves; none when the network has no such server.
+	Subnets []netip.Prefix
+	// Reserved are the addresses that it keeps.
+	Reserved []Reservation
+}
+
 // Networks reads and starts networks.
 type Networks interface {
 	Network(ctx context.Context, name string) (Network, error)
 	ListNetworks(ctx context.Context) ([]Network, error)
 	StartNetwork(ctx context.Context, name string) error
+	// DHCP reads what a network's DHCP server gives out.
+	DHCP(ctx context.Context, network string) (DHCP, error)
+	// Reserve makes the DHCP server keep an address for a card, from now on (virNetworkUpdate,
+	// also of the network that is active).
+	Reserve(ctx context.Context, network string, r Reservation) error
+	// Release undoes Reserve.
+	Release(ctx context.Context, network string, r Reservation) error
 	// Addresses are the guest's addresses from the agent or, without one, the DHCP leases.
 	Addresses(ctx context.Context, domain string) ([]string, error)
 }
@@ -299,6 +385,23 @@ type Consoles interface {
 	// when somebody else is attached, unless force throws them out; their Read is then refused,
 	// too. Read returns io.EOF when the domain stops.
 	OpenConsole(ctx context.Context, domain string, force bool) (io.ReadWriteCloser, error)
+}
+
+// Screen is where a guest's screen is served, seen from the host itself.
+type Screen struct {
+	// Kind is vnc or spice.
+	Kind    string
+	Address string
+	Port    uint16
+}
+
+// Screens shows what guests with a graphics card draw.
+type Screens interface {
+	// Screen says where a running guest's screen is served; NotFound when it has none.
+	Screen(ctx context.Context, domain string) (Screen, error)
+	// Screenshot is a picture of the first screen, in the format of the host's choice, and
+	// the format's MIME type.
+	Screenshot(ctx context.Context, domain string) (mime string, picture io.ReadCloser, err error)
 }
 
 // EventKind says what happened to a domain.

@@ -65,10 +65,11 @@ func (e *Engine) Start(ctx context.Context, name string, beforeBoot func(context
 		plan: &Plan{Machine: name, Host: e.Host.URI},
 	}
 	p.w.Machine.Name = name
-	if network := d.Record.Network; onNetwork(network) && !d.State.Active() {
-		if n, err := e.Host.Networks.Network(ctx, network); err == nil && !n.Active {
-			p.add(op(ActionStartNetwork, network, "inactive",
-				func(ctx context.Context, e *Engine) error { return e.Host.Networks.StartNetwork(ctx, network) }, nil))
+	if !d.State.Active() {
+		for _, network := range networks(d.Record.cards()) {
+			if n, err := e.Host.Networks.Network(ctx, network); err == nil && !n.Active {
+				p.add(startNetwork(network))
+			}
 		}
 	}
 	p.boot()

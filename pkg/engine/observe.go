@@ -22,9 +22,14 @@ type snapshot struct {
 	// volumes and markers that there are of these, and of others that may be left.
 	media        []medium
 	mediaVolumes []string
-	// network is nil when the machine asks for none or the host has none of that name.
-	network  *Network
+	// network has the networks that the machine asks for and the host has; networks are
+	// all of the host's when one is missing.
+	network  map[string]Network
 	networks []Network
+	// dhcp is read of the networks on which the machine has or had an address of its own.
+	dhcp map[string]DHCP
+	// devices are the host's; read only when a definition has to be made that names some.
+	devices []Device
 	// capabilities are read only when a definition has to be made.
 	capabilities *Capabilities
 	volumes      volumeSnapshot
@@ -51,12 +56,19 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	if err := e.observeUsers(ctx, w, &s); err != nil {
 		return nil, err
 	}
+	if err := e.observeDHCP(ctx, w, &s); err != nil {
+		return nil, err
+	}
 	if o.Replace || e.mayDefine(w, &s) {
 		capabilities, err := e.Host.Inspector.Capabilities(ctx)
 		if err != nil {
 			return nil, err
 		}
 		s.capabilities = &capabilities
+		if namesDevices(&w.Machine) {
+			s.devices, err = e.Host.Inspector.Devices(ctx)
+		}
+		return &s, err
 	}
 	return &s, nil
 }
@@ -87,18 +99,20 @@ func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *sna
 }
 
 func (e *Engine) observeNetwork(ctx context.Context, w Wanted, s *snapshot) error {
-	name := w.Machine.ResolveNetwork(e.Host.Session)
-	if !onNetwork(name) {
-		return nil
+	s.network = map[string]Network{}
+	for _, name := range networks(w.Machine.Cards(e.Host.Session)) {
+		network, err := e.Host.Networks.Network(ctx, name)
+		switch {
+		case err == nil:
+			s.network[name] = network
+		case fault.Is(err, fault.NotFound):
+			s.networks, err = e.Host.Networks.ListNetworks(ctx)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	network, err := e.Host.Networks.Network(ctx, name)
-	switch {
-	case err == nil:
-		s.network = &network
-	case fault.Is(err, fault.NotFound):
-		s.networks, err = e.Host.Networks.ListNetworks(ctx)
-	}
-	return err
+	return nil
 }
 
 // mayDefine says that the plan may have to define the domain.

@@ -19,6 +19,8 @@ const (
 	ActionAutostartPool Action = "autostart pool"
 	ActionStartPool     Action = "start pool"
 	ActionStartNetwork  Action = "start network"
+	ActionReserve       Action = "reserve address"
+	ActionRelease       Action = "release address"
 	ActionCreateVolume  Action = "create volume"
 	ActionUploadVolume  Action = "upload volume"
 	ActionResizeVolume  Action = "resize volume"

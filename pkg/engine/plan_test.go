@@ -265,7 +265,7 @@ start domain example (was stopped)`,
 		"an inactive network": {
 			func(c *world) {
 				c.off()
-				c.w.Machine.Network, c.s.network = "default", &Network{Name: "default"}
+				c.w.Machine.Network, c.s.network = "default", map[string]Network{"default": {Name: "default"}}
 			},
 			"start network default (inactive)\ndefine domain example (network user → default)\nstart domain example (shut off)",
 		},

@@ -24,12 +24,18 @@ func (p *planner) domain() error {
 		// Before the definition forgets them: it is what says that they are ours.
 		p.detachVolumes()
 	}
+	if err := p.release(); err != nil {
+		return err
+	}
 	fresh := p.s.domain == nil || p.undefined
 	moved := !fresh && (p.s.domain.Record.Base != p.base.Path || p.s.domain.Record.Image != p.w.Image.ID)
 	if fresh || moved || p.remade && len(p.s.media) > 0 || p.s.domain.Transient || len(all) > 0 {
 		if err := p.define(all, fresh); err != nil {
 			return err
 		}
+	}
+	if err := p.reserve(); err != nil {
+		return err
 	}
 	autostart := !fresh && p.s.domain.Autostart
 	if want := p.w.Machine.Autostart; want != autostart {
@@ -48,27 +54,34 @@ func (p *planner) domain() error {
 }
 
 func (p *planner) network() error {
-	network := p.w.Machine.ResolveNetwork(p.e.Host.Session)
-	if !onNetwork(network) {
-		return nil
-	}
-	if p.s.network == nil {
-		names := make([]string, len(p.s.networks))
-		for i, n := range p.s.networks {
-			names[i] = n.Name
+	for _, name := range networks(p.w.Machine.Cards(p.e.Host.Session)) {
+		network, ok := p.s.network[name]
+		if !ok {
+			return p.noNetwork(name)
 		}
-		there := "it has none"
-		if len(names) > 0 {
-			there = "it has " + strings.Join(names, ", ")
+		if !network.Active && !p.running() {
+			p.add(startNetwork(name))
 		}
-		return fault.New(fault.NotFound, "%s has no network %s: %s", p.e.Host.URI, network, there).
-			WithHint("write network: user in the definition, which needs no network on the host; or make one with virsh net-define")
-	}
-	if !p.s.network.Active && !p.running() {
-		p.add(op(ActionStartNetwork, network, "inactive",
-			func(ctx context.Context, e *Engine) error { return e.Host.Networks.StartNetwork(ctx, network) }, nil))
 	}
 	return nil
+}
+
+func (p *planner) noNetwork(name string) error {
+	names := make([]string, len(p.s.networks))
+	for i, n := range p.s.networks {
+		names[i] = n.Name
+	}
+	there := "it has none"
+	if len(names) > 0 {
+		there = "it has " + strings.Join(names, ", ")
+	}
+	return fault.New(fault.NotFound, "%s has no network %s: %s", p.e.Host.URI, name, there).
+		WithHint("write network: user in the definition, which needs no network on the host; or make one with virsh net-define")
+}
+
+func startNetwork(name string) Op {
+	return op(ActionStartNetwork, name, "inactive",
+		func(ctx context.Context, e *Engine) error { return e.Host.Networks.StartNetwork(ctx, name) }, nil)
 }
 
 func (p *planner) define(all []change, fresh bool) error {
@@ -205,12 +218,13 @@ func (p *planner) definition() (Definition, error) {
 	record.Life, record.Media = lifeNumber(p.s.domain, p.remade), recordsOf(p.s.media)
 	disks := wantedDisks(p.w, p.s)
 	record.Volumes = recordVolumes(m.Volumes, disks)
-	return Definition{
+	d := Definition{
 		UUID: UUID(m.Name), Machine: m, Arch: host.Arch, Disks: append(disks, p.mediaDisks(target)...),
 		Root: target + "/" + RootVolume(m.Name), Base: p.base, Log: target + "/" + LogVolume(m.Name),
 		Vars:   target + "/" + VarsVolume(m.Name, m.SecureBoot),
 		Record: record,
-	}, nil
+	}
+	return d, p.decide(&d)
 }
 
 func (p *planner) autostart(on bool) {

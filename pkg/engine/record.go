@@ -44,6 +44,12 @@ type Record struct {
 	// Media are those that are no secrets.
 	Media   []MediumRecord
 	Volumes []RecordVolume
+	// Interfaces are the cards when the definition lists them.
+	Interfaces []spec.Interface
+	// Shares are directories of the host, with how the guest got them.
+	Shares []Share
+	// Settings are the other keys that were declared, in words by which a change shows.
+	Settings []Setting
 }
 
 // namespace makes the machines' UUIDs; it was drawn once and must never change.

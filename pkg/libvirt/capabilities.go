@@ -17,6 +17,12 @@ type hostXML struct {
 	CPU struct {
 		Arch string `xml:"arch"`
 	} `xml:"host>cpu"`
+	// Pages are those of each NUMA cell.
+	Pages []struct {
+		Unit  string `xml:"unit,attr"`
+		Size  uint64 `xml:"size,attr"`
+		Total uint64 `xml:",chardata"`
+	} `xml:"host>topology>cells>cell>pages"`
 	Guests []struct {
 		OSType string `xml:"os_type"`
 		Arch   struct {
@@ -28,17 +34,6 @@ type hostXML struct {
 
 type domainRef struct {
 	Type string `xml:"type,attr"`
-}
-
-// firmwareXML is what is read of the domain capabilities.
-type firmwareXML struct {
-	OS struct {
-		Enums  []enumXML `xml:"enum"`
-		Loader struct {
-			Supported string    `xml:"supported,attr"`
-			Enums     []enumXML `xml:"enum"`
-		} `xml:"loader"`
-	} `xml:"os"`
 }
 
 type enumXML struct {
@@ -83,8 +78,13 @@ func (c *conn) capabilities(l *golibvirt.Connect) (out engine.Capabilities, err 
 	}
 	out.NoKVM = noKVM(&host, func(feature string) (bool, error) { return hasFeature(l, feature) })
 	out.KVM = out.NoKVM == ""
-	out.EFI, out.SecureBoot, err = firmware(l, out.Arch, out.KVM)
-	return out, err
+	out.Pages = hugePages(&host)
+	caps, err := readDomainCapabilities(l, out.Arch, out.KVM)
+	if err != nil {
+		return out, err
+	}
+	caps.into(&out, c.place)
+	return out, nil
 }
 
 func versions(l *golibvirt.Connect) (libvirt, hypervisor string, err error) {
@@ -148,25 +148,4 @@ func hasFeature(l *golibvirt.Connect, feature string) (bool, error) {
 		return false, err
 	}
 	return result == golibvirt.CPU_COMPARE_SUPERSET || result == golibvirt.CPU_COMPARE_IDENTICAL, nil
-}
-
-// firmware asks what QEMU on the host can boot with.
-func firmware(l *golibvirt.Connect, arch string, kvm bool) (efi, secure bool, err error) {
-	machine, kind := "q35", "qemu"
-	if arch != archX86 {
-		machine = "virt"
-	}
-	if kvm {
-		kind = "kvm"
-	}
-	text, err := l.GetDomainCapabilities("", arch, machine, kind, 0)
-	if err != nil {
-		return false, false, err
-	}
-	var d firmwareXML
-	if err := xml.Unmarshal([]byte(text), &d); err != nil {
-		return false, false, fault.New(fault.Other, "the host's domain capabilities cannot be read: %w", err)
-	}
-	efi = offers(d.OS.Enums, "firmware", "efi")
-	return efi, efi && offers(d.OS.Loader.Enums, "secure", "yes"), nil
 }

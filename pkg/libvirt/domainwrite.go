@@ -17,21 +17,41 @@ func (c *conn) DefineDomain(ctx context.Context, def engine.Definition) error {
 	if err != nil {
 		return err
 	}
-	text, err := domainxml.Render(domainxml.Config{
+	config := domainxml.Config{
 		UUID: def.UUID, Machine: def.Machine, Arch: def.Arch, Root: def.Root,
 		BasePath: def.Base.Path, BaseFormat: def.Base.Format, Log: def.Log, Vars: def.Vars, Metadata: metadata,
-		Disks: diskConfigs(def.Disks),
-	})
+		Disks: diskConfigs(def.Disks), Shares: shareConfigs(def.Shares), Mounts: def.Mounts,
+		User: userBackend(def.Passt), PCI: def.PCI, Video: def.Video,
+	}
+	text, err := domainxml.Render(config)
 	if err != nil {
 		return err
 	}
 	return change(ctx, c, "define domain "+quoteName(def.Machine.Name), func(l *golibvirt.Connect) error {
 		d, err := l.DomainDefineXMLFlags(text, golibvirt.DOMAIN_DEFINE_VALIDATE)
+		if err != nil && len(def.Machine.XML) > 0 {
+			return c.blame(config, err)
+		}
 		if err != nil {
 			return err
 		}
 		return d.Free()
 	})
+}
+
+func shareConfigs(all []engine.Share) []domainxml.Share {
+	out := make([]domainxml.Share, len(all))
+	for i, s := range all {
+		out[i] = domainxml.Share{Share: s.Share, Driver: s.Driver}
+	}
+	return out
+}
+
+func userBackend(passt bool) string {
+	if passt {
+		return domainxml.UserPasst
+	}
+	return domainxml.UserSlirp
 }
 
 // onDomain changes one domain.

@@ -20,26 +20,29 @@ const (
 // record is engine.Record as it lies in the XML: text that people can read, and
 // reading never fails, so that a later version's element still tells its version.
 type record struct {
-	Version    string      `xml:"version,attr"`
-	Rendering  string      `xml:"rendering,attr"`
-	Vmctl      string      `xml:"by,attr"`
-	Project    string      `xml:"project,omitempty"`
-	Source     string      `xml:"source,omitempty"`
-	Image      string      `xml:"image,omitempty"`
-	Base       string      `xml:"base,omitempty"`
-	Root       string      `xml:"root,omitempty"`
-	Log        string      `xml:"log,omitempty"`
-	Memory     string      `xml:"memory,omitempty"`
-	CPUs       string      `xml:"cpus,omitempty"`
-	Disk       string      `xml:"disk,omitempty"`
-	Accel      string      `xml:"accel,omitempty"`
-	Firmware   string      `xml:"firmware,omitempty"`
-	SecureBoot string      `xml:"secure-boot,omitempty"`
-	Network    string      `xml:"network,omitempty"`
-	Ports      []recPort   `xml:"port"`
-	Life       string      `xml:"life,omitempty"`
-	Media      []recMedium `xml:"medium"`
-	Volumes    []recVolume `xml:"volume"`
+	Version    string       `xml:"version,attr"`
+	Rendering  string       `xml:"rendering,attr"`
+	Vmctl      string       `xml:"by,attr"`
+	Project    string       `xml:"project,omitempty"`
+	Source     string       `xml:"source,omitempty"`
+	Image      string       `xml:"image,omitempty"`
+	Base       string       `xml:"base,omitempty"`
+	Root       string       `xml:"root,omitempty"`
+	Log        string       `xml:"log,omitempty"`
+	Memory     string       `xml:"memory,omitempty"`
+	CPUs       string       `xml:"cpus,omitempty"`
+	Disk       string       `xml:"disk,omitempty"`
+	Accel      string       `xml:"accel,omitempty"`
+	Firmware   string       `xml:"firmware,omitempty"`
+	SecureBoot string       `xml:"secure-boot,omitempty"`
+	Network    string       `xml:"network,omitempty"`
+	Ports      []recPort    `xml:"port"`
+	Life       string       `xml:"life,omitempty"`
+	Media      []recMedium  `xml:"medium"`
+	Volumes    []recVolume  `xml:"volume"`
+	Interfaces []recCard    `xml:"interface"`
+	Shares     []recShare   `xml:"share"`
+	Settings   []recSetting `xml:"setting"`
 }
 
 type recMedium struct {
@@ -62,6 +65,41 @@ type recPort struct {
 	Guest    uint16 `xml:"guest,attr"`
 }
 
+type recCard struct {
+	Link    string `xml:"link,attr"`
+	Name    string `xml:"name,attr,omitempty"`
+	MAC     string `xml:"mac,attr,omitempty"`
+	Address string `xml:"address,attr,omitempty"`
+	Model   string `xml:"model,attr,omitempty"`
+}
+
+type recShare struct {
+	Tag      string `xml:"tag,attr"`
+	Source   string `xml:"source,attr"`
+	Target   string `xml:"target,attr"`
+	Driver   string `xml:"driver,attr,omitempty"`
+	ReadOnly bool   `xml:"read-only,attr,omitempty"`
+}
+
+type recSetting struct {
+	Key   string `xml:"key,attr"`
+	Value string `xml:",chardata"`
+}
+
+func toCard(i spec.Interface) recCard {
+	card := recCard{Link: string(i.Link), Name: i.Name, MAC: i.MAC, Model: i.Model}
+	if i.Address.IsValid() {
+		card.Address = i.Address.String()
+	}
+	return card
+}
+
+func fromCard(c recCard) spec.Interface {
+	// An address that cannot be read is none.
+	address, _ := netip.ParseAddr(c.Address)
+	return spec.Interface{Link: spec.Link(c.Link), Name: c.Name, MAC: c.MAC, Address: address, Model: c.Model}
+}
+
 // toRecord writes a record down.
 func toRecord(r engine.Record) record {
 	out := record{
@@ -82,6 +120,15 @@ func toRecord(r engine.Record) record {
 	}
 	for _, v := range r.Volumes {
 		out.Volumes = append(out.Volumes, recVolume{v.Name, v.Mount, string(v.Format), v.Path})
+	}
+	for _, i := range r.Interfaces {
+		out.Interfaces = append(out.Interfaces, toCard(i))
+	}
+	for _, s := range r.Shares {
+		out.Shares = append(out.Shares, recShare{s.Tag, s.Source, s.Target, string(s.Driver), s.ReadOnly})
+	}
+	for _, s := range r.Settings {
+		out.Settings = append(out.Settings, recSetting(s))
 	}
 	return out
 }
@@ -113,6 +160,16 @@ func fromRecord(in record) *engine.Record {
 	}
 	for _, v := range in.Volumes {
 		out.Volumes = append(out.Volumes, engine.RecordVolume{Name: v.Name, Mount: v.Mount, Format: spec.FileSystem(v.Format), Path: v.Path})
+	}
+	for _, c := range in.Interfaces {
+		out.Interfaces = append(out.Interfaces, fromCard(c))
+	}
+	for _, s := range in.Shares {
+		share := spec.Share{Tag: s.Tag, Source: s.Source, Target: s.Target, ReadOnly: s.ReadOnly}
+		out.Shares = append(out.Shares, engine.Share{Share: share, Driver: spec.ShareDriver(s.Driver)})
+	}
+	for _, s := range in.Settings {
+		out.Settings = append(out.Settings, engine.Setting(s))
 	}
 	return out
 }

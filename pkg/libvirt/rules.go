@@ -130,6 +130,22 @@ var rules = []rule{
 		fault.Refused, "the guest agent does not answer", "",
 	},
 	{
+		regexp.MustCompile(`no screens to take screenshot from`),
+		fault.NotFound, "it has no screen", "write graphics: vnc in the definition, then vmctl up --restart",
+	},
+	{
+		regexp.MustCompile(`couldn't locate a matching dhcp host entry in network '([^']+)'`),
+		fault.NotFound, "network $1 does not keep it", "",
+	},
+	{
+		regexp.MustCompile(`there is an existing dhcp host entry in network '([^']+)'`),
+		fault.Refused, "network $1 keeps it, or an address for the same card, already", "virsh net-dumpxml $1 shows what is kept",
+	},
+	{
+		regexp.MustCompile(`(?i)virtiofs is not (?:yet )?supported in session mode`),
+		fault.Refused, "libvirt there has no virtiofs in session mode", "use qemu:///system",
+	},
+	{
 		regexp.MustCompile(`network '([^']+)' is not active`),
 		fault.Refused, "network $1 is not active", "virsh net-start $1",
 	},

@@ -1,10 +1,13 @@
 package spec
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"net/netip"
 	"regexp"
+	"strconv"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/invopop/jsonschema"
@@ -64,6 +67,30 @@ func (m *Machine) Cards(session bool) []Interface {
 	default:
 		return []Interface{{Link: LinkNetwork, Name: network}}
 	}
+}
+
+// MAC is the address of the card at an index from 0 of the machine with a UUID, where
+// the definition gives it none: a function of both, so that DHCP gives the same address
+// after the machine was made anew. The prefix is QEMU's.
+func MAC(uuid string, index int) string {
+	if index > 0 {
+		sum := sha256.Sum256([]byte(uuid + "/" + strconv.Itoa(index)))
+		return fmt.Sprintf("52:54:00:%02x:%02x:%02x", sum[0], sum[1], sum[2])
+	}
+	hex := strings.ReplaceAll(uuid, "-", "")
+	if len(hex) < 6 {
+		hex = strings.Repeat("0", 6-len(hex)) + hex
+	}
+	hex = hex[len(hex)-6:]
+	return fmt.Sprintf("52:54:00:%s:%s:%s", hex[0:2], hex[2:4], hex[4:6])
+}
+
+// CardMAC is the card's address, its own or made.
+func (i Interface) CardMAC(uuid string, index int) string {
+	if i.MAC != "" {
+		return i.MAC
+	}
+	return MAC(uuid, index)
 }
 
 // networkOf sums listed cards up in the words of the network key: a libvirt network
@@ -180,17 +207,21 @@ func interfaceFields(t *Interface) fieldTable {
 		},
 		{
 			Field: Field{
-				Key: "address", Type: "IP address", Default: "what DHCP gives", Example: "192.168.122.50",
+				Key: "address", Type: "IPv4 address", Default: "what DHCP gives", Example: "192.168.122.50",
 				Doc: "The address that the libvirt network's DHCP server keeps for this card; it is given back when the machine is taken down. Only with network.",
 			},
 			words:  []string{"ip", "ipv4", "addr", "fixed-address"},
-			schema: text(`^[0-9A-Fa-f.:]+$`, 45),
+			schema: text(`^[0-9.]+$`, 15),
 			read: func(p *parser, v value) {
 				s, ok := p.text1(v, "an IP address", "such as 192.168.122.50")
 				if !ok {
 					return
 				}
 				address, err := parseAddress(s)
+				if err == nil && !address.Is4() {
+					p.add(v.at, v.path, "only IPv4 addresses can be fixed", "take it out: the guest makes an IPv6 address of its own")
+					return
+				}
 				if err != nil || address.IsUnspecified() || address.IsLoopback() {
 					p.add(v.at, v.path, quote(s)+" is not an address that a guest can have", "write one of the network's, such as 192.168.122.50")
 					return

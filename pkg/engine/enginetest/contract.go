@@ -54,6 +54,8 @@ func Run(t *testing.T, newHost func(t *testing.T) *engine.Host, f Features) {
 		{"Guest", guest},
 		{"Console", consoles},
 		{"PowerButton", powerButton},
+		{"Reservations", reservations},
+		{"Screens", screens},
 		{"LiveMemory", liveMemory},
 		{"LiveDisk", liveDisk},
 		{"ExtraDisks", extraDisks},

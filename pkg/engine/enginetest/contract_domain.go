@@ -30,6 +30,14 @@ func nothingThere(s *suite) {
 	_, err = h.Networks.Network(ctx, "nothing")
 	s.is(fault.NotFound, err, "network")
 	s.is(fault.NotFound, h.Networks.StartNetwork(ctx, "nothing"), "starting a network")
+	_, err = h.Networks.DHCP(ctx, "nothing")
+	s.is(fault.NotFound, err, "reading the DHCP server of a network")
+	s.is(fault.NotFound, h.Networks.Reserve(ctx, "nothing", reservation()), "reserving in a network")
+	s.is(fault.NotFound, h.Networks.Release(ctx, "nothing", reservation()), "releasing in a network")
+	_, err = h.Screens.Screen(ctx, Machine)
+	s.is(fault.NotFound, err, "asking for a screen")
+	_, _, err = h.Screens.Screenshot(ctx, Machine)
+	s.is(fault.NotFound, err, "taking a picture")
 	_, err = h.Networks.Addresses(ctx, Machine)
 	s.is(fault.NotFound, err, "addresses")
 	_, err = h.Events.AgentConnected(ctx, Machine)
@@ -108,6 +116,14 @@ func recordSurvives(s *suite) {
 	d.Record.Volumes = []engine.RecordVolume{
 		{Name: "data", Mount: "/var/lib/<data>", Format: spec.Ext4, Path: "/pool/data"}, {Name: "raw", Path: "/dev/sdx"},
 	}
+	d.Record.Interfaces = []spec.Interface{
+		{Link: spec.LinkNetwork, Name: "default", Address: netip.MustParseAddr("192.168.122.50")},
+		{Link: spec.LinkMacvtap, Name: "eth0", MAC: "52:54:00:12:34:56", Model: "e1000e"}, {Link: spec.LinkUser},
+	}
+	d.Record.Shares = []engine.Share{
+		{Share: spec.Share{Tag: "src", Source: `/home/me/<a> & "b"`, Target: "/mnt/src", ReadOnly: true}, Driver: spec.Share9p},
+	}
+	d.Record.Settings = []engine.Setting{{Key: "tpm", Value: "2.0"}, {Key: "xml[0]", Value: "domain/{a,b} (1234)"}}
 	d.Record.Version = engine.RecordVersion + 1
 	s.ok(s.host.Domains.DefineDomain(s.Context(), d))
 	got := s.domain(Machine)

@@ -37,13 +37,16 @@ type definition struct {
 	network  string
 	ports    []spec.Port
 	log      string
+	// graphics is the kind of screen.
+	graphics spec.Graphics
 }
 
 func (d *definition) copy() *definition {
 	c := *d
 	if d.record != nil {
 		r := *d.record
-		r.Ports = slices.Clone(r.Ports)
+		r.Ports, r.Interfaces = slices.Clone(r.Ports), slices.Clone(r.Interfaces)
+		r.Shares, r.Settings = slices.Clone(r.Shares), slices.Clone(r.Settings)
 		c.record = &r
 	}
 	c.disks, c.ports, c.attached = slices.Clone(d.disks), slices.Clone(d.ports), slices.Clone(d.attached)
@@ -177,7 +180,7 @@ func (h *Host) DefineDomain(ctx context.Context, def engine.Definition) error {
 		}
 		d.config = (&definition{
 			record: &record, memory: m.Memory, cpus: m.CPUs, disks: []string{def.Root},
-			network: m.Network, ports: m.Ports, log: def.Log, attached: def.Disks,
+			network: m.Network, ports: m.Ports, log: def.Log, attached: def.Disks, graphics: m.Graphics,
 		}).copy()
 		for _, disk := range def.Disks {
 			d.config.disks = append(d.config.disks, disk.Path)

@@ -20,6 +20,8 @@ type Options struct {
 	Session bool
 	// Capabilities replace the default ones when Arch is set.
 	Capabilities engine.Capabilities
+	// Devices are what the host has.
+	Devices []engine.Device
 }
 
 // Host is a libvirt host in memory. All methods are safe for concurrent use.
@@ -32,6 +34,7 @@ type Host struct {
 	pool     engine.Pool
 	built    bool
 	networks map[string]bool
+	reserved map[string][]engine.Reservation
 	guests   map[string]Guest
 	watchers map[*watcher]bool
 	consoles map[string]*console
@@ -77,14 +80,17 @@ func NewHost(o Options) *Host {
 	}
 	if o.Capabilities.Arch == "" {
 		o.Capabilities = engine.Capabilities{
-			Arch: "x86_64", KVM: true, EFI: true, SecureBoot: true,
+			Arch: "x86_64", KVM: true, EFI: true, SecureBoot: true, TPM: true, Virtiofs: !o.Session, NinePFS: true,
+			NoVirtiofs: "libvirt 9.0.0 has no virtiofs in session mode",
+			Graphics:   []string{"vnc", "spice"}, Video: []string{"vga", "virtio"}, CPUModels: []string{"EPYC", "Haswell", "qemu64"},
+			Pages:   []engine.Pages{{Size: 2 * spec.MiB, Total: 1024}},
 			Libvirt: "9.0.0", Hypervisor: "QEMU 7.2.0", Hostname: "fake",
 		}
 	}
 	h := &Host{
 		options: o,
 		domains: map[string]*domain{}, volumes: map[string]*volume{},
-		networks: map[string]bool{}, guests: map[string]Guest{},
+		networks: map[string]bool{}, reserved: map[string][]engine.Reservation{}, guests: map[string]Guest{},
 		watchers: map[*watcher]bool{}, consoles: map[string]*console{},
 		secrets: map[string]*secret{}, pools: map[string]map[string]engine.Volume{},
 		counts: map[string]int{}, hooks: map[string]func(){},
@@ -100,7 +106,7 @@ func NewHost(o Options) *Host {
 func (h *Host) Connect() *engine.Host {
 	return &engine.Host{
 		URI: h.options.URI, Local: !h.options.Remote, Session: h.options.Session,
-		Inspector: h, Domains: h, Pools: h, Volumes: h, Networks: h, Consoles: h, Events: h, Secrets: h,
+		Inspector: h, Domains: h, Pools: h, Volumes: h, Networks: h, Consoles: h, Screens: h, Events: h, Secrets: h,
 	}
 }
 

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 
 	"vmctl/pkg/engine"
@@ -13,6 +14,59 @@ func (h *Host) Capabilities(ctx context.Context) (engine.Capabilities, error) {
 	return read(ctx, h, "Capabilities", nil, func() (engine.Capabilities, error) {
 		return h.options.Capabilities, nil
 	})
+}
+
+// Devices implements engine.Inspector.
+func (h *Host) Devices(ctx context.Context) ([]engine.Device, error) {
+	return read(ctx, h, "Devices", nil, func() ([]engine.Device, error) { return slices.Clone(h.options.Devices), nil })
+}
+
+// subnet is what every network of the fake serves.
+func subnet() netip.Prefix { return netip.MustParsePrefix("192.168.122.1/24") }
+
+// DHCP implements engine.Networks.
+func (h *Host) DHCP(ctx context.Context, name string) (engine.DHCP, error) {
+	return read(ctx, h, "DHCP", on(name), func() (engine.DHCP, error) {
+		if _, ok := h.networks[name]; !ok {
+			return engine.DHCP{}, fault.New(fault.NotFound, "cannot find network %s", name)
+		}
+		return engine.DHCP{Subnets: []netip.Prefix{subnet()}, Reserved: slices.Clone(h.reserved[name])}, nil
+	})
+}
+
+// Reserve implements engine.Networks.
+func (h *Host) Reserve(ctx context.Context, name string, r engine.Reservation) error {
+	return change(ctx, h, "Reserve", on(name, r.MAC, r.Address), func() error {
+		if _, ok := h.networks[name]; !ok {
+			return fault.New(fault.NotFound, "cannot find network %s", name)
+		}
+		for _, other := range h.reserved[name] {
+			if other.MAC == r.MAC || other.Address == r.Address {
+				return fault.New(fault.Refused, "cannot reserve %s: it is reserved already", r.Address)
+			}
+		}
+		h.reserved[name] = append(h.reserved[name], r)
+		return nil
+	})
+}
+
+// Release implements engine.Networks.
+func (h *Host) Release(ctx context.Context, name string, r engine.Reservation) error {
+	return change(ctx, h, "Release", on(name, r.MAC, r.Address), func() error {
+		i := slices.Index(h.reserved[name], r)
+		if i < 0 {
+			return fault.New(fault.NotFound, "cannot release %s: it is not reserved", r.Address)
+		}
+		h.reserved[name] = slices.Delete(h.reserved[name], i, i+1)
+		return nil
+	})
+}
+
+// Reserved are the addresses that a network keeps.
+func (h *Host) Reserved(network string) []engine.Reservation {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.reserved[network])
 }
 
 // Network implements engine.Networks.

@@ -224,11 +224,11 @@ func cards() []spec.Interface {
 
 func TestCardMAC(t *testing.T) {
 	const uuid = "5a4f6c1e-0000-5000-8000-0123456789ab"
-	assert.Equal(t, domainxml.MAC(uuid), domainxml.CardMAC(uuid, 0, spec.Interface{}))
-	assert.Equal(t, "52:54:00:00:00:01", domainxml.CardMAC(uuid, 0, spec.Interface{MAC: "52:54:00:00:00:01"}))
+	assert.Equal(t, domainxml.MAC(uuid), spec.Interface{}.CardMAC(uuid, 0))
+	assert.Equal(t, "52:54:00:00:00:01", spec.Interface{MAC: "52:54:00:00:00:01"}.CardMAC(uuid, 0))
 	seen := map[string]bool{}
 	for i := range 8 {
-		seen[domainxml.CardMAC(uuid, i, spec.Interface{})] = true
+		seen[spec.Interface{}.CardMAC(uuid, i)] = true
 	}
 	assert.Len(t, seen, 8, "each card has an address of its own")
 }

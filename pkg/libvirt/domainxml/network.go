@@ -1,7 +1,6 @@
 package domainxml
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"strconv"
 	"strings"
@@ -22,26 +21,7 @@ const (
 
 // MAC is the address of the machine's first network card: a function of its UUID, so
 // that DHCP gives the same address after the machine was made anew. The prefix is QEMU's.
-func MAC(uuid string) string {
-	hex := strings.ReplaceAll(uuid, "-", "")
-	if len(hex) < 6 {
-		hex = strings.Repeat("0", 6-len(hex)) + hex
-	}
-	hex = hex[len(hex)-6:]
-	return fmt.Sprintf("52:54:00:%s:%s:%s", hex[0:2], hex[2:4], hex[4:6])
-}
-
-// CardMAC is the address of the machine's card at an index from 0.
-func CardMAC(uuid string, index int, card spec.Interface) string {
-	switch {
-	case card.MAC != "":
-		return card.MAC
-	case index == 0:
-		return MAC(uuid)
-	}
-	sum := sha256.Sum256([]byte(uuid + "/" + strconv.Itoa(index)))
-	return fmt.Sprintf("52:54:00:%02x:%02x:%02x", sum[0], sum[1], sum[2])
-}
+func MAC(uuid string) string { return spec.MAC(uuid, 0) }
 
 // network gives the guest its cards. They carry no boot ROM: nothing boots from the
 // network, and running the ROM costs time in every boot. Ports lead to the first card
@@ -54,7 +34,7 @@ func network(c Config, d *libvirtxml.Domain) error {
 	forwarded, placed := false, false
 	for i, card := range m.Cards(false) {
 		nic := libvirtxml.DomainInterface{
-			MAC:   &libvirtxml.DomainInterfaceMAC{Address: CardMAC(c.UUID, i, card)},
+			MAC:   &libvirtxml.DomainInterfaceMAC{Address: card.CardMAC(c.UUID, i)},
 			Model: &libvirtxml.DomainInterfaceModel{Type: model(card)},
 			ROM:   &libvirtxml.DomainROM{Enabled: "no"},
 		}
@@ -159,7 +139,7 @@ func slirp(c Config, index int, card spec.Interface, d *libvirtxml.Domain) error
 			strconv.Itoa(int(p.Host))+"-:"+strconv.Itoa(int(p.Guest)))
 	}
 	device := []string{
-		deviceOf(model(card)), "id=vmctl-net0", "netdev=vmctl0", "mac=" + CardMAC(c.UUID, index, card),
+		deviceOf(model(card)), "id=vmctl-net0", "netdev=vmctl0", "mac=" + card.CardMAC(c.UUID, index),
 		"bus=pcie.0", fmt.Sprintf("addr=0x%x", slot+index), "romfile=",
 	}
 	d.QEMUCommandline = &libvirtxml.DomainQEMUCommandline{Args: []libvirtxml.DomainQEMUCommandlineArg{
