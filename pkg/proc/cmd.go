@@ -1,7 +1,9 @@
 package proc
 
 import (
+	"io"
 	"log/slog"
+	"os"
 	"time"
 )
 
@@ -26,6 +28,13 @@ type Cmd struct {
 	Dir string
 	// Stdin is all the child can read; nil is /dev/null.
 	Stdin []byte
+	// StdinFile is what the child reads instead of Stdin; it stays the caller's to close.
+	StdinFile *os.File
+	// StdoutTo takes stdout as it is, and all of it, instead of Result.Stdout. When it
+	// fails, the program is stopped by a broken pipe, and its error is what Run gives.
+	StdoutTo io.Writer
+	// Limits bound what the program may use.
+	Limits Limits
 	// OnStdout takes stdout line by line instead of Result.Stdout. Callbacks of one
 	// run are never called at the same time.
 	OnStdout func(line string)
@@ -42,6 +51,17 @@ type Cmd struct {
 	// Grace is how long an interrupted program may take to clean up before it is
 	// killed; 0 is ten seconds.
 	Grace time.Duration
+}
+
+// Limits are for programs that read what strangers made; 0 is no limit. The kernel
+// enforces them (setrlimit(2)) from right after the start on.
+type Limits struct {
+	// Memory is the size of the address space in bytes.
+	Memory uint64
+	// CPU is how long the program may compute, in whole seconds.
+	CPU time.Duration
+	// File is the largest file it may write, in bytes.
+	File uint64
 }
 
 var _ slog.LogValuer = Cmd{}

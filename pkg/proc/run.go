@@ -49,10 +49,11 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 
 	out := newOutput(c)
 	began := time.Now()
-	if err := out.start(cmd, c.Stdin); err != nil {
+	if err := out.start(cmd, c); err != nil {
 		failure.Err = err
 		return Result{}, failure
 	}
+	c.Limits.impose(cmd.Process.Pid)
 	interrupted := wait(ctx, cmd, graceOf(c))
 	err = cmd.Wait()
 	out.drain()
@@ -69,6 +70,8 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	switch {
 	case interrupted:
 		failure.Err = stopped(ctx)
+	case out.broken != nil:
+		failure.Err = out.broken
 	case errors.As(err, &exit):
 	case err != nil:
 		failure.Err = err
@@ -135,6 +138,8 @@ type output struct {
 	flush  []func()
 	pipes  []*os.File
 	done   sync.WaitGroup
+	// broken is why Cmd.StdoutTo did not get everything.
+	broken error
 }
 
 func newOutput(c Cmd) *output {
@@ -156,7 +161,10 @@ func newOutput(c Cmd) *output {
 		return s
 	}
 	o.sinks = [2]io.Writer{&o.stdout, &o.stderr}
-	if c.OnStdout != nil {
+	switch {
+	case c.StdoutTo != nil:
+		o.sinks[0] = c.StdoutTo
+	case c.OnStdout != nil:
 		o.sinks[0] = lines(c.OnStdout)
 	}
 	if c.OnStderr != nil {
@@ -167,7 +175,8 @@ func newOutput(c Cmd) *output {
 
 // start makes the pipes and starts the program. Pipes of our own instead of
 // os/exec's: a process left behind can hold them open, and then drain gives up.
-func (o *output) start(cmd *exec.Cmd, stdin []byte) (err error) {
+func (o *output) start(cmd *exec.Cmd, c Cmd) (err error) {
+	stdin := c.Stdin
 	var theirs []*os.File
 	defer func() {
 		for _, f := range theirs {
@@ -205,14 +214,23 @@ func (o *output) start(cmd *exec.Cmd, stdin []byte) (err error) {
 		return err
 	}
 	cmd.Stdout, cmd.Stderr = outW, errW
-	if inR != nil {
+	switch {
+	case inR != nil:
 		cmd.Stdin = inR
+	case c.StdinFile != nil:
+		cmd.Stdin = c.StdinFile
 	}
 	if err = cmd.Start(); err != nil {
 		return err
 	}
 	for i, r := range []*os.File{outR, errR} {
-		o.done.Go(func() { _, _ = io.Copy(o.sinks[i], r) })
+		o.done.Go(func() {
+			_, err := io.Copy(o.sinks[i], r)
+			if err != nil && i == 0 && c.StdoutTo != nil {
+				o.broken = err
+				_ = r.Close() // the program must not wait for a reader for ever
+			}
+		})
 	}
 	if inW != nil {
 		o.done.Go(func() {
