@@ -39,17 +39,29 @@ type Info struct {
 //
 // The format it returns is to be stated wherever the image is used; a raw image is
 // never to be probed, since its guest may write a qcow2 header into it.
-func Check(r io.ReaderAt, size int64) (Info, error) { return check(r, size, "disk.img") }
+func Check(r io.ReaderAt, size int64) (Info, error) {
+	return subjectOf("disk.img").check(r, size)
+}
 
 // subject words what is wrong with one image.
-type subject struct{ path string }
+type subject struct {
+	// path is what people call it: a path, or where it came from.
+	path string
+	// file is where it is, for commands that people may type; name is the name whose
+	// suffix says what it is.
+	file, name string
+	// download says that the name is not the person's own.
+	download bool
+}
+
+// subjectOf is an image that is called by its path.
+func subjectOf(path string) subject { return subject{path: path, file: path, name: path} }
 
 func (s subject) bad(format string, args ...any) *fault.Error {
 	return fault.New(fault.Build, "image %s "+format, append([]any{ansi.Plain(s.path)}, args...)...)
 }
 
-func check(r io.ReaderAt, size int64, path string) (Info, error) {
-	s := subject{path}
+func (s subject) check(r io.ReaderAt, size int64) (Info, error) {
 	if size <= 0 {
 		return Info{}, s.bad("is empty").WithHint("build or download it again")
 	}
@@ -70,12 +82,15 @@ func check(r io.ReaderAt, size int64, path string) (Info, error) {
 	switch {
 	case !partitioned(head):
 		return Info{}, s.bad("is not a qcow2, and has no partition table as a raw disk would").
-			WithHint("check with `file %s` what it is", quote(path))
+			WithHint("check with `file %s` what it is", quote(s.file))
 	case size%sector != 0:
 		return Info{}, s.bad("is cut short: a raw disk's size is a multiple of %d bytes, and this has %d", sector, size).
 			WithHint("build or download it again")
 	case spec.Size(size) > maxVirtual:
 		return Info{}, s.bad("is larger than %s", maxVirtual)
+	}
+	if err := s.trailing(r, size); err != nil {
+		return Info{}, err
 	}
 	return Info{Format: Raw, VirtualSize: spec.Size(size)}, nil
 }
@@ -83,6 +98,19 @@ func check(r io.ReaderAt, size int64, path string) (Info, error) {
 func (s subject) truncated() error {
 	return s.bad("is cut short: parts that its header names lie past its end").
 		WithHint("build or download it again")
+}
+
+// trailing refuses a raw disk that other programs would take for a VHD: that has its
+// header at the end, behind the disk.
+func (s subject) trailing(r io.ReaderAt, size int64) error {
+	var last [8]byte
+	if _, err := r.ReadAt(last[:], size-sector); err != nil {
+		return s.bad("could not be read: %w", err)
+	}
+	if string(last[:]) == "conectix" {
+		return s.bad("is not a raw disk: it is a VHD").WithHint("rename it, so that vmctl converts it: mv %s %s.vhd", quote(s.file), quote(s.file))
+	}
+	return nil
 }
 
 // partitioned looks for an MBR or a GPT.

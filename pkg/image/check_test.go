@@ -278,9 +278,9 @@ func TestTruncationIsSeen(t *testing.T) {
 		_, err = Open(t.Context(), path, Options{})
 		require.NoError(t, err)
 		for size := 0; size < len(whole)-(64<<10); size += 8111 {
-			s := subject{"a.qcow2"}
+			s := subjectOf("a.qcow2")
 			r := bytes.NewReader(whole[:size])
-			_, err := check(r, int64(size), "a.qcow2")
+			_, err := subjectOf("a.qcow2").check(r, int64(size))
 			if err == nil {
 				err = s.clusters(t.Context(), r, int64(size))
 			}
@@ -296,9 +296,9 @@ func TestHostileL1IsNotReadForEver(t *testing.T) {
 	for i := range 4096 {
 		binary.BigEndian.PutUint64(b[3<<16+8*i:], 2<<16)
 	}
-	s := subject{"x"}
+	s := subjectOf("x")
 	r := bytes.NewReader(b)
-	_, err := check(r, int64(len(b)), "x")
+	_, err := subjectOf("x").check(r, int64(len(b)))
 	require.NoError(t, err)
 	require.ErrorContains(t, s.clusters(t.Context(), r, int64(len(b))), "damaged")
 }
@@ -319,7 +319,7 @@ func FuzzCheck(f *testing.F) {
 		require.LessOrEqual(t, info.VirtualSize, maxVirtual)
 		if info.Format == Qcow2 {
 			require.Zero(t, binary.BigEndian.Uint64(b[8:]), "a backing file")
-			_ = subject{"x"}.clusters(t.Context(), r, int64(len(b)))
+			_ = subjectOf("x").clusters(t.Context(), r, int64(len(b)))
 		}
 	})
 }

@@ -47,9 +47,9 @@ func (s subject) foreign(head []byte) error {
 		err := s.bad("is not a qcow2: it is %s", f.name)
 		switch {
 		case f.convert != "":
-			return err.WithHint("convert it: %s", convert(s.path, f.convert, Qcow2))
+			return err.WithHint("convert it: %s", convert(s.file, f.convert, Qcow2))
 		case f.unpack != "":
-			return err.WithHint("unpack it: %s %s", f.unpack, quote(s.path))
+			return err.WithHint("unpack it: %s %s", f.unpack, quote(s.file))
 		}
 		return err.WithHint("vmctl takes qcow2 and raw disk images")
 	}

@@ -13,6 +13,7 @@ import (
 	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
+	"vmctl/pkg/image/fetch"
 	"vmctl/pkg/progress"
 	"vmctl/pkg/spec"
 )
@@ -27,6 +28,15 @@ type Options struct {
 	Progress progress.Sink
 	// Task is the ID of the progress events.
 	Task string
+	// Arch is the architecture that a known image is for, in libvirt's words; empty is
+	// this machine's.
+	Arch string
+	// Refresh asks publishers again what their newest image is.
+	Refresh bool
+	// Client downloads; nil is one with the defaults.
+	Client *fetch.Client
+	// Unpacked is how large an image may become when it is unpacked; 0 is 2 TiB.
+	Unpacked spec.Size
 }
 
 // Open verifies a local image file and names it by its content: "sha256-<hex>".
@@ -42,7 +52,7 @@ func Open(ctx context.Context, path string, opts Options) (engine.Image, error) 
 	if err != nil {
 		return engine.Image{}, fault.New(fault.Build, "image %s has no absolute path: %w", ansi.Plain(path), err)
 	}
-	s := subject{path}
+	s := subjectOf(path)
 	f, info, err := s.open(abs)
 	if err != nil {
 		return engine.Image{}, err
@@ -118,16 +128,23 @@ func (s subject) unopened(abs string, err error) error {
 
 // verify applies the gate to an open file.
 func (s subject) verify(ctx context.Context, f *os.File, size int64) (Info, error) {
-	info, err := check(f, size, s.path)
+	info, err := s.check(f, size)
 	if err != nil {
+		return Info{}, err
+	}
+	if err := s.agrees(kind(info.Format)); err != nil && info.Format == Qcow2 {
 		return Info{}, err
 	}
 	if info.Format == Qcow2 {
 		return info, s.clusters(ctx, f, size)
 	}
-	if ext := strings.ToLower(filepath.Ext(s.path)); ext != ".img" && ext != ".raw" {
+	if ext := strings.ToLower(filepath.Ext(s.name)); ext != ".img" && ext != ".raw" {
+		if s.download {
+			return Info{}, s.bad("is not a qcow2: it looks like a raw disk").
+				WithHint("download it, and name a raw disk .img or .raw: image: ./disk.raw")
+		}
 		return Info{}, s.bad("is not a qcow2: it looks like a raw disk").
-			WithHint("name a raw disk .img or .raw, or convert it: %s", convert(s.path, Raw, Qcow2))
+			WithHint("name a raw disk .img or .raw, or convert it: %s", convert(s.file, Raw, Qcow2))
 	}
 	return info, nil
 }

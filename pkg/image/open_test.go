@@ -113,7 +113,7 @@ func TestOpenRefuses(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, Raw, img.Format)
 
-	err = subject{"a\x1b[31m.qcow2"}.unopened("/a\x1b[31m.qcow2", os.ErrPermission)
+	err = subjectOf("a\x1b[31m.qcow2").unopened("/a\x1b[31m.qcow2", os.ErrPermission)
 	assert.Equal(t, "image a.qcow2 may not be read by you: permission denied", err.Error())
 	assert.Equal(t, fault.Build, fault.KindOf(err))
 }
@@ -205,7 +205,7 @@ func TestDigestIsRemembered(t *testing.T) {
 	require.NoError(t, err)
 }
 
-const hash = "0c5z8n1r2qk3v4w9x7y6d5f4g3h2j1k0"
+const storeName = "0c5z8n1r2qk3v4w9x7y6d5f4g3h2j1k0"
 
 func TestFromStore(t *testing.T) {
 	t.Parallel()
@@ -214,7 +214,7 @@ func TestFromStore(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(store) })
 	require.NoError(t, os.Chmod(store, 0o755))
-	out := filepath.Join(store, hash[:31]+"0-nixos-disk-image")
+	out := filepath.Join(store, storeName[:31]+"0-nixos-disk-image")
 	require.NoError(t, os.MkdirAll(filepath.Join(out, "sub"), 0o755))
 	path := filepath.Join(out, "nixos.qcow2")
 	put(t, path, sound())
@@ -223,7 +223,7 @@ func TestFromStore(t *testing.T) {
 
 	img, err := FromStore(t.Context(), path, out, "images/example", false)
 	require.NoError(t, err)
-	assert.Equal(t, "nix-"+hash[:31]+"0", img.ID)
+	assert.Equal(t, "nix-"+storeName[:31]+"0", img.ID)
 	assert.True(t, img.InPlace)
 	assert.Equal(t, "images/example", img.Source)
 
@@ -241,22 +241,22 @@ func TestFromStore(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, img.InPlace, "QEMU's user could not get there")
 
-	alone := filepath.Join(store, hash[:31]+"1-disk.img")
+	alone := filepath.Join(store, storeName[:31]+"1-disk.img")
 	put(t, alone, disk(4096))
 	img, err = FromStore(t.Context(), alone, alone, "x", true)
 	require.NoError(t, err)
-	assert.Equal(t, "nix-"+hash[:31]+"1", img.ID)
+	assert.Equal(t, "nix-"+storeName[:31]+"1", img.ID)
 	assert.Equal(t, Raw, img.Format)
 
 	// As the builder finds it: an output may link to an image in another store path.
-	linked := filepath.Join(store, hash[:31]+"2-image", "nixos.qcow2")
+	linked := filepath.Join(store, storeName[:31]+"2-image", "nixos.qcow2")
 	require.NoError(t, os.Mkdir(filepath.Dir(linked), 0o755))
 	put(t, linked, sound())
 	require.NoError(t, os.Symlink(linked, filepath.Join(out, "linked.qcow2")))
 	for _, path := range []string{linked, filepath.Join(out, "linked.qcow2")} {
 		img, err = FromStore(t.Context(), path, out, "x", true)
 		require.NoError(t, err)
-		assert.Equal(t, "nix-"+hash[:31]+"2", img.ID)
+		assert.Equal(t, "nix-"+storeName[:31]+"2", img.ID)
 		assert.Equal(t, linked, img.Path)
 	}
 

@@ -82,7 +82,7 @@ func (s subject) qcow2(r io.ReaderAt, head []byte, size int64) (header, error) {
 	version := binary.BigEndian.Uint32(head[4:])
 	switch {
 	case version == 1:
-		return header{}, s.bad("is a qcow of version 1, which is too old").WithHint("convert it: %s", convert(s.path, "qcow", Qcow2))
+		return header{}, s.bad("is a qcow of version 1, which is too old").WithHint("convert it: %s", convert(s.file, "qcow", Qcow2))
 	case version != 2 && version != 3:
 		return header{}, s.bad("is a qcow2 of version %d, which is not known", version).WithHint("vmctl takes versions 2 and 3")
 	case len(head) < 72 || version == 3 && len(head) < 104:
@@ -105,7 +105,7 @@ func (s subject) references(h header) error {
 	switch {
 	case h.backing != 0:
 		return s.bad("has a backing file, which could be any file of the host").
-			WithHint("if you trust it, make it whole: %s", convert(s.path, Qcow2, Qcow2))
+			WithHint("if you trust it, make it whole: %s", convert(s.file, Qcow2, Qcow2))
 	case h.incompatible&featureDataFile != 0:
 		return s.dataFile()
 	}
@@ -114,7 +114,7 @@ func (s subject) references(h header) error {
 
 func (s subject) dataFile() error {
 	return s.bad("keeps its data in another file, which could be any file of the host").
-		WithHint("if you trust it, make it whole: %s", convert(s.path, Qcow2, Qcow2))
+		WithHint("if you trust it, make it whole: %s", convert(s.file, Qcow2, Qcow2))
 }
 
 func (s subject) encrypted() error {
@@ -129,13 +129,13 @@ func (s subject) features(h header) error {
 		return s.encrypted()
 	case h.incompatible&featureCorrupt != 0:
 		return s.bad("is marked as corrupt").
-			WithHint("repair it: qemu-img check -f qcow2 -r all %s", quote(s.path))
+			WithHint("repair it: qemu-img check -f qcow2 -r all %s", quote(s.file))
 	case h.incompatible&featureDirty != 0:
 		return s.bad("was not closed properly by the program that wrote it").
-			WithHint("repair it: qemu-img check -f qcow2 -r all %s", quote(s.path))
+			WithHint("repair it: qemu-img check -f qcow2 -r all %s", quote(s.file))
 	case h.incompatible&^known != 0:
 		return s.bad("needs a qcow2 feature that is not known (bit %d)", bits.TrailingZeros64(h.incompatible&^known)).
-			WithHint("convert it with the QEMU that made it: %s", convert(s.path, Qcow2, Qcow2))
+			WithHint("convert it with the QEMU that made it: %s", convert(s.file, Qcow2, Qcow2))
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ const (
 // the way must be searchable, and the file readable, by everybody. If it is not,
 // the caller uploads it.
 func FromStore(ctx context.Context, path, outPath, source string, session bool) (engine.Image, error) {
-	s := subject{path}
+	s := subjectOf(path)
 	if _, err := storeHashOf(outPath); err != nil {
 		return engine.Image{}, err
 	}
@@ -61,7 +61,7 @@ func FromStore(ctx context.Context, path, outPath, source string, session bool) 
 	}
 	defer f.Close()
 	// The gate on raw images looks at the name, so it gets the one nix gave.
-	disk, err := subject{real}.verify(ctx, f, info.Size())
+	disk, err := subjectOf(real).verify(ctx, f, info.Size())
 	if err != nil {
 		return engine.Image{}, err
 	}
