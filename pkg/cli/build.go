@@ -14,10 +14,10 @@ func buildCommand() *command {
 		name: "build", group: build, takes: oneMachine, run: runBuild,
 		summary: "Build a machine's image and print its path",
 		about: []string{
-			"Builds the image with nix, or finds that it is built already, checks it, and prints the path of the image file and nothing else. " +
+			"Builds the image with nix, or finds that it is built already; downloads, unpacks and converts one that is not nix's; checks it, and prints the path of the image file and nothing else. " +
 				"No libvirt host is needed. The image is kept from nix's garbage collection until vmctl down.",
 		},
-		options: []option{{name: "refresh", help: "fetch the inputs of the flake again, and build without the cache"}},
+		options: []option{{name: "refresh", help: "fetch the inputs of the flake again, and build without the cache; ask publishers for their newest image"}},
 		examples: []example{
 			{"vmctl build example", ""},
 			{`qemu-img info "$(vmctl build example)"`, "look at the image"},

@@ -50,11 +50,13 @@ type imageUse struct {
 	session bool
 	// passing is an image that is only looked at: nothing keeps it.
 	passing bool
-	// refresh asks nix even where nothing seems to have changed.
+	// refresh asks nix and publishers even where nothing seems to have changed.
 	refresh bool
+	// arch is the host's architecture; empty is this machine's.
+	arch string
 }
 
-// findImage builds or opens a machine's image. Until done is called nobody else
+// findImage builds, downloads or opens a machine's image. Until done is called nobody else
 // touches the machine's garbage collection roots.
 func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundImage, error) {
 	dirs, err := c.dirs()
@@ -73,9 +75,9 @@ func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundIm
 		roots = ""
 	}
 	f := &foundImage{done: unlock, roots: roots}
-	if t.machine.Image.Kind == spec.ImageFile {
-		f.image, err = image.Open(ctx, t.path(t.machine.Image.Ref), image.Options{
-			Source: t.machine.Image.String(), Cache: dirs.Cache, Progress: c.progress, Task: t.name + "/image",
+	if t.machine.Image.Kind != spec.ImageFlake {
+		f.image, err = image.Obtain(ctx, t.machine.Image, t.path(t.machine.Image.Ref), image.Options{
+			Cache: dirs.Cache, Progress: c.progress, Task: t.name + "/image", Arch: use.arch, Refresh: use.refresh,
 		})
 		f.keep = func() error { return builder.KeepRoots(roots) }
 	} else if f.built, err = c.deps.Images(dirs, c.progress, c.log).Build(ctx, t.flake(), roots, use.refresh); err == nil {

@@ -59,6 +59,7 @@ func originOf(t *target, f *foundImage) engine.Origin {
 	}
 	o := engine.Origin{Source: f.image.Source}
 	if sum, ok := strings.CutPrefix(f.image.ID, "sha256-"); ok {
+		sum, _, _ = strings.Cut(sum, "-") // of what was converted, behind it to what
 		o.Digest = "sha256:" + sum
 	}
 	return o

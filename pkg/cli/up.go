@@ -21,7 +21,7 @@ func upCommand() *command {
 		name: "up", group: lifecycle, takes: someMachines, run: runUp,
 		summary: "Build, define and start machines",
 		about: []string{
-			"Takes each machine from its definition, domain/NAME.yaml, to a running guest: builds the image with nix, " +
+			"Takes each machine from its definition, domain/NAME.yaml, to a running guest: builds, downloads or opens the image, " +
 				"makes the root disk, defines and starts the libvirt domain, waits until the guest is ready and says how to reach it.",
 			"What is there already is kept, and a machine that is as declared is left alone. What would lose data is refused " +
 				"unless --replace allows it. A failure or Ctrl-C takes back what this run made, until the guest " +
@@ -55,7 +55,7 @@ func planOptions() []option {
 			choices: []string{string(spec.AccelAuto), string(spec.AccelKVM), string(spec.AccelTCG)},
 			help:    "how the guest's CPU is run, whatever the definition says: auto, kvm or tcg (software emulation)",
 		},
-		{name: "refresh", help: "fetch the inputs of the flake again, and build without the cache"},
+		{name: "refresh", help: "fetch the inputs of the flake again, and build without the cache; ask publishers for their newest image"},
 	}
 }
 
@@ -139,15 +139,23 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 	if err := c.elsewhere(ctx, t, e); err != nil {
 		return nil, nil, nil, err
 	}
-	found, err := c.findImage(ctx, t, imageUse{host: e.Host.URI, session: e.Host.Session, passing: o.passing, refresh: o.refresh})
+	use := imageUse{host: e.Host.URI, session: e.Host.Session, passing: o.passing, refresh: o.refresh}
+	if t.machine.Image.Kind == spec.ImageKnown {
+		can, err := e.Host.Inspector.Capabilities(ctx)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		use.arch = can.Arch
+	}
+	found, err := c.findImage(ctx, t, use)
 	return t, e, found, err
 }
 
-// worthBuilding keeps a person from waiting for a build only to hear that the name is
+// worthBuilding keeps a person from waiting for a build or a download only to hear that the name is
 // taken. An image that was built for this machine before answers the question without
 // asking the host: an up with nothing to do is to be quick.
 func (c *call) worthBuilding(ctx context.Context, t *target, e *engine.Engine, adopt bool) error {
-	if t.machine.Image.Kind != spec.ImageFlake || c.hasRoots(e.Host.URI, t.name) {
+	if t.machine.Image.Kind == spec.ImageFile || c.hasRoots(e.Host.URI, t.name) {
 		return nil
 	}
 	d, err := e.Managed(ctx, t.name)

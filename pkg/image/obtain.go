@@ -43,7 +43,11 @@ type obtainer struct {
 // before it is known to refer to no other file. Errors: fault.NotFound without a file
 // or such a known image, fault.Build for what cannot be had or is not taken.
 func Obtain(ctx context.Context, image spec.Image, file string, opts Options) (engine.Image, error) {
-	if opts.Source == "" {
+	switch {
+	case opts.Source != "":
+	case image.Kind == spec.ImageURL:
+		opts.Source = fetch.Display(image.Ref) // a query may hold a key
+	default:
 		opts.Source = image.String()
 	}
 	o := obtainer{opts, cache.Dir(filepath.Join(opts.Cache, "images"))}
