@@ -23,7 +23,7 @@ func arrows() map[string][]string {
 	return map[string][]string{
 		"cmd/vmctl": {"pkg/cli"},
 		"pkg/cli": with("pkg/libvirt", "pkg/builder", "pkg/image", "pkg/console", "pkg/guest", "pkg/ui",
-			"pkg/project", "pkg/hosts", "pkg/secret", "pkg/state", "pkg/engine", "pkg/spec"),
+			"pkg/project", "pkg/hosts", "pkg/cloudinit", "pkg/secret", "pkg/state", "pkg/engine", "pkg/spec"),
 
 		"pkg/libvirt":           with("pkg/engine", "pkg/spec", "pkg/libvirt/domainxml"),
 		"pkg/libvirt/domainxml": with("pkg/spec"),
@@ -36,6 +36,8 @@ func arrows() map[string][]string {
 		"pkg/secret":            with("pkg/spec", "pkg/proc"),
 		"pkg/console":           with("pkg/engine"),
 		"pkg/project":           with("pkg/spec"),
+		"pkg/cloudinit":         {"pkg/fault", "pkg/spec", "pkg/iso"},
+		"pkg/iso":               {"pkg/fault"},
 		"pkg/state":             with(),
 		"pkg/hosts":             with("pkg/spec"),
 		"pkg/ui":                with(),

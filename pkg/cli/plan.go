@@ -62,7 +62,7 @@ func runPlan(ctx context.Context, c *call, in *urfave.Context) error {
 			return err
 		}
 		defer found.done()
-		plan, err := e.Plan(ctx, engine.Wanted{Machine: *t.machine, Image: found.image}, o.Options)
+		plan, err := e.Plan(ctx, t.wanted(found), o.Options)
 		if err != nil {
 			return err
 		}

@@ -23,6 +23,13 @@ type target struct {
 	uri     string
 	// sources is what the image's flake looked like when the command began, if it was looked at.
 	sources *builder.Sources
+	// media are what the guest is told on disks of their own.
+	media []engine.Medium
+}
+
+// wanted is what is declared, with the image that was found.
+func (t *target) wanted(found *foundImage) engine.Wanted {
+	return engine.Wanted{Machine: *t.machine, Image: found.image, Media: t.media}
 }
 
 // declared finds a machine that has to have a definition.

@@ -125,6 +125,9 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 	if o.accel != "" {
 		t.machine.Accel = o.accel
 	}
+	if t.media, err = c.media(t); err != nil {
+		return nil, nil, nil, err
+	}
 	c.look(ctx, t)
 	e, err := c.engine(ctx, t.uri, t.project)
 	if err != nil {
@@ -181,7 +184,7 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 	if o.console {
 		o.BeforeBoot = attached.beforeBoot
 	}
-	outcome, err := e.Up(ctx, engine.Wanted{Machine: *t.machine, Image: found.image}, o.Options)
+	outcome, err := e.Up(ctx, t.wanted(found), o.Options)
 	if err != nil {
 		// Whatever the domain uses now, its image's root is one of those that are there.
 		found.abandon(ctx, e.Host, name)

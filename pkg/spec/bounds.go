@@ -17,6 +17,11 @@ const (
 // descends without a bound, keeps a path for every level, and takes time quadratic
 // in the number of keys.
 func excess(text string) (at place, msg string) {
+	return beyond(text, maxDepth, maxTokens, "a machine definition")
+}
+
+// beyond is excess for any YAML, called what.
+func beyond(text string, depth, most int, what string) (at place, msg string) {
 	defer func() {
 		if recover() != nil {
 			at, msg = place{1, 1, 1}, "the file cannot be read as YAML"
@@ -46,11 +51,11 @@ func excess(text string) (at place, msg string) {
 			run = 0
 		}
 		here := place{tk.Position.Line, tk.Position.Column, 1}
-		if flow > maxDepth || run > maxDepth || tk.Position.IndentLevel > 4*maxDepth {
-			return here, "a machine definition is not nested this deeply"
+		if flow > depth || run > depth || tk.Position.IndentLevel > 4*depth {
+			return here, what + " is not nested this deeply"
 		}
-		if tokens++; tokens > maxTokens {
-			return here, "a machine definition is not this long"
+		if tokens++; tokens > most {
+			return here, what + " is not this long"
 		}
 		last = tk
 	}

@@ -120,6 +120,8 @@ func fields() fieldTable {
 			schema: list(text(portPattern, portLength), maxPorts), read: readPorts,
 		},
 		interfacesField(),
+		cloudInitField(),
+		readyField(),
 		{
 			Field: Field{
 				Key: "autostart", Type: "true or false", Default: "false", Example: "true",

@@ -54,6 +54,10 @@ type Machine struct {
 	Devices HostDevices
 	// Shares are directories of the host, sorted by tag.
 	Shares []Share
+	// CloudInit is what cloud-init in the guest is told.
+	CloudInit CloudInit
+	// Ready says when the guest is ready; the zero value leaves it to the guest.
+	Ready Ready
 	// XML is put into the domain's.
 	XML []Fragment
 	// Autostart starts the machine when the host boots.
