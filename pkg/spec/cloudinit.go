@@ -41,7 +41,7 @@ const (
 	hostnameLength  = 253
 	keyLength       = 16 << 10
 	maxKeys         = 64
-	filePattern     = `^[^\x00-\x1f\x7f~$-][^\x00-\x1f\x7f]*$`
+	ownFilePattern  = `^[^\x00-\x1f\x7f~$-][^\x00-\x1f\x7f]*$`
 )
 
 func cloudInitField() field {
@@ -132,8 +132,8 @@ func cloudInitFields(t *CloudInit) fieldTable {
 					"It comes after what vmctl says, so that in a cloud-config your keys win.",
 			},
 			words:  []string{"userdata", "user_data", "config", "cloud-config"},
-			schema: text(filePattern, pathLength),
-			read:   matching(&t.UserData, "a file", filePattern, pathLength, "write its path, relative to the project"),
+			schema: text(ownFilePattern, pathLength),
+			read:   matching(&t.UserData, "a file", ownFilePattern, pathLength, "write its path, relative to the project"),
 		},
 		{
 			Field: Field{
@@ -141,8 +141,8 @@ func cloudInitFields(t *CloudInit) fieldTable {
 				Doc: "A file with cloud-init's network configuration (version 1 or 2), relative to the project.",
 			},
 			words:  []string{"network", "networkconfig", "netplan"},
-			schema: text(filePattern, pathLength),
-			read:   matching(&t.NetworkConfig, "a file", filePattern, pathLength, "write its path, relative to the project"),
+			schema: text(ownFilePattern, pathLength),
+			read:   matching(&t.NetworkConfig, "a file", ownFilePattern, pathLength, "write its path, relative to the project"),
 		},
 	}
 }
