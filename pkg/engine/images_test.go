@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,17 +53,17 @@ func sound(t *testing.T, h *enginetest.Host, machines ...string) {
 // during runs do once, right before the n-th call of any method that f makes. It says
 // whether f came that far.
 func during(h *enginetest.Host, n int, do, f func()) bool {
-	count, inside := 0, false
+	var (
+		count  atomic.Int64
+		inside atomic.Bool
+	)
 	methods := append([]string{"Domain", "Volume", "ListVolumes", "ListDomains", "Pool", "Network", "Capabilities", "ReadVolume"}, changing...)
 	for _, method := range methods {
 		h.Before(method, func() {
-			if inside {
-				return
-			}
-			if count++; count == n {
-				inside = true
+			if !inside.Load() && count.Add(1) == int64(n) {
+				inside.Store(true)
 				do()
-				inside = false
+				inside.Store(false)
 			}
 		})
 	}
@@ -70,7 +71,7 @@ func during(h *enginetest.Host, n int, do, f func()) bool {
 	for _, method := range methods {
 		h.Before(method, nil)
 	}
-	return count >= n
+	return count.Load() >= int64(n)
 }
 
 // TestPruneNeverRacesWithUp lets one client prune, or take its machine down, at every
