@@ -156,6 +156,7 @@ func commands() []*command {
 		upCommand(), downCommand(), startCommand(), stopCommand(), restartCommand(),
 		planCommand(), outdatedCommand(), listCommand(), infoCommand(), ipCommand(), consoleCommand(), logsCommand(),
 		buildCommand(), imageCommand(), validateCommand(), schemaCommand(),
+		volumeCommand(),
 		hostCommand(), doctorCommand(), versionCommand(), completionCommand(), helpCommand(), completeCommand(),
 	}
 	return adopt(all)

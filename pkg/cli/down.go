@@ -17,9 +17,14 @@ func downCommand() *command {
 		about: []string{
 			"Asks the guest to power off and waits for it, then removes the domain, its root disk and what libvirt keeps " +
 				"beside it. A guest that has not obeyed when the time is up is switched off. What is in the root disk is lost.",
+			"Data volumes stay, and the next up finds them again. --volumes deletes them, too, after asking; it deletes nothing that " +
+				"vmctl did not make, such as block devices and volumes of other pools.",
 			"A machine that is not there is no error: there is nothing left to do.",
 		},
-		options:  append([]option{allOption("remove all machines of the project")}, haltOptions()...),
+		options: append([]option{
+			allOption("remove all machines of the project"),
+			{name: "volumes", help: "delete the data volumes, too, with all that is in them"}, yesOption(),
+		}, haltOptions()...),
 		examples: []example{{"vmctl down example", "shut it down and remove it"}, {"vmctl down --force example", "without asking the guest"}},
 		json: `{
   "machines": [
@@ -28,7 +33,8 @@ func downCommand() *command {
       "host": "qemu:///session",
       "existed": true,
       "halted": "shut down",
-      "volumes": ["example.0e7a….root.qcow2"]
+      "volumes": ["example.0e7a….root.qcow2"],
+      "kept": ["example/data"]
     }
   ]
 }`,
@@ -54,13 +60,21 @@ type downResult struct {
 	Existed bool     `json:"existed"`
 	Halted  string   `json:"halted"`
 	Volumes []string `json:"volumes"`
+	// Kept are the data volumes that stay.
+	Kept []string `json:"kept"`
 }
 
 func runDown(ctx context.Context, c *call, in *urfave.Context) error {
 	o := parseHalt(in)
+	o.Volumes = in.Bool("volumes")
 	names, err := c.declaredNames(in)
 	if err != nil {
 		return err
+	}
+	if o.Volumes && !in.Bool("yes") {
+		if err := c.mayDelete(ctx, names); err != nil {
+			return err
+		}
 	}
 	var done []downResult
 	err = each(ctx, names, func(name string) error {
@@ -94,10 +108,16 @@ func (c *call) down(ctx context.Context, name string, o engine.DownOptions) (*do
 	if result.Volumes == nil {
 		result.Volumes = []string{}
 	}
+	result.Kept = []string{}
+	for _, v := range removal.Kept {
+		result.Kept = append(result.Kept, v.String())
+	}
 	if removal.Existed {
 		c.sayDone("%s is down: %s", name, halted(removal.Halted, began))
+		c.sayKept(removal.Kept)
 		return result, nil
 	}
+	defer c.sayKept(removal.Kept)
 	text := fmt.Sprintf("%s is not on %s: nothing to remove", name, e.Host.URI)
 	if t.machine == nil {
 		text += nearest(name, c.names(ctx, t.project, e), " (did you mean %s?)", "")

@@ -36,6 +36,12 @@ func infoCommand() *command {
   "cpus": 2,
   "live": { "memory": 1073741824, "cpus": 2 },
   "disk": { "path": "/…/example.0e7a….root.qcow2", "size": 10737418240, "used": 196624 },
+  "volumes": [
+    {
+      "name": "data", "size": 53687091200, "used": 1288490188, "mount": "/var/lib/data",
+      "device": "/dev/disk/by-id/virtio-data", "path": "/…/example.0e7a….data-data.qcow2", "attached": true
+    }
+  ],
   "accel": "auto",
   "firmware": "bios",
   "secureBoot": false,
@@ -66,6 +72,7 @@ type infoResult struct {
 	CPUs       int           `json:"cpus"`
 	Live       *liveResult   `json:"live,omitempty"`
 	Disk       diskResult    `json:"disk"`
+	Volumes    []infoVolume  `json:"volumes"`
 	Accel      spec.Accel    `json:"accel"`
 	Firmware   spec.Firmware `json:"firmware"`
 	SecureBoot bool          `json:"secureBoot"`
@@ -118,6 +125,7 @@ func (c *call) infoOf(ctx context.Context, host *engine.Host, d *engine.Domain) 
 	if v, err := host.Volumes.Volume(ctx, engine.RootVolume(d.Name)); err == nil {
 		r.Disk = diskResult{Path: v.Path, Size: v.Capacity, Used: v.Allocation}
 	}
+	r.Volumes = c.infoVolumes(ctx, host, d)
 	network := spec.NetworkNone
 	if d.Live != nil {
 		r.Live = &liveResult{Memory: d.Live.Memory, CPUs: d.Live.CPUs}
@@ -135,7 +143,7 @@ func (c *call) infoDeclared(host *engine.Host, t *target) *infoResult {
 		Image: m.Image.String(), Memory: m.Memory, CPUs: m.CPUs, Disk: diskResult{Size: m.Disk},
 		Accel: m.Accel, Firmware: m.Firmware, SecureBoot: m.SecureBoot,
 		Network: m.ResolveNetwork(host.Session), Autostart: m.Autostart,
-		reach: c.reachOf(m.Name, m.Ports),
+		Volumes: infoDeclaredVolumes(m), reach: c.reachOf(m.Name, m.Ports),
 	}
 }
 
@@ -164,6 +172,9 @@ func (r *infoResult) text() string {
 	line("memory", "%s", memory)
 	line("cpus", "%s", cpus)
 	line("disk", "%s", r.Disk.text())
+	for _, v := range r.Volumes {
+		line("volume", "%s", v.text())
+	}
 	line("accel", "%s", r.Accel)
 	firmware := string(r.Firmware)
 	if r.SecureBoot {

@@ -21,7 +21,7 @@ func TestDocumentedJSONIsWhatIsPrinted(t *testing.T) {
 		"up": machines[upResult]{}, "down": machines[downResult]{}, "stop": machines[stopResult]{},
 		"start": machines[startResult]{}, "restart": machines[startResult]{}, "plan": machines[engine.Plan]{},
 		"list": machines[listed]{}, "info": infoResult{}, "build": buildResult{}, "validate": validateResult{},
-		"ip": ipResult{}, "doctor": doctorResult{}, "version": versionResult{},
+		"ip": ipResult{}, "volume list": volumesResult{}, "doctor": doctorResult{}, "version": versionResult{},
 		"host list": hostsResult[listedHost]{}, "host check": hostsResult[checkedHost]{},
 		"outdated": machines[outdatedResult]{}, "image list": imagesResult{}, "image inspect": inspectResult{}, "image prune": pruneResult{},
 	}

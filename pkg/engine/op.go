@@ -23,6 +23,7 @@ const (
 	ActionRelease       Action = "release address"
 	ActionCreateVolume  Action = "create volume"
 	ActionUploadVolume  Action = "upload volume"
+	ActionReadVolume    Action = "read volume"
 	ActionResizeVolume  Action = "resize volume"
 	ActionDeleteVolume  Action = "delete volume"
 	ActionDefineDomain  Action = "define domain"

@@ -40,11 +40,12 @@ func (e *Engine) DataVolumes(ctx context.Context, machine string) ([]DataVolumeI
 		return nil, err
 	}
 	var all []DataVolumeInfo
+	named := func(name string) bool { return slices.ContainsFunc(files, func(v Volume) bool { return v.Name == name }) }
 	for _, f := range files {
-		if m, name, ok := parseDataVolume(f.Name); ok {
-			marker := f.Name + importSuffix
-			unfinished := slices.ContainsFunc(files, func(v Volume) bool { return v.Name == marker })
-			all = append(all, DataVolumeInfo{Machine: m, Name: name, Volume: f, Unfinished: unfinished})
+		file, marker := strings.CutSuffix(f.Name, importSuffix)
+		if m, name, ok := parseDataVolume(file); ok && (!marker || !named(file)) {
+			// A marker alone is an import that had not come to making its volume.
+			all = append(all, DataVolumeInfo{Machine: m, Name: name, Volume: f, Unfinished: marker || named(f.Name+importSuffix)})
 		}
 	}
 	if len(all) == 0 {
@@ -170,6 +171,15 @@ func (e *Engine) onVolume(ctx context.Context, machine string, do func() error) 
 		return err
 	}
 	defer unlock()
+	d, err := found(e.Host.Domains.Domain(ctx, machine))
+	if err != nil {
+		return err
+	}
+	if d != nil {
+		if err := e.owned(d, false); err != nil {
+			return err
+		}
+	}
 	return do()
 }
 
@@ -191,7 +201,7 @@ func (e *Engine) deleteDataOps(ctx context.Context, machine string, volumes []Da
 			}
 		}
 		ops = append(ops, deleteVolume(v.Volume.Name, "").destructive())
-		if v.Unfinished {
+		if v.Unfinished && v.Volume.Name != importMarker(machine, v.Name) {
 			ops = append(ops, deleteVolume(importMarker(machine, v.Name), ""))
 		}
 	}

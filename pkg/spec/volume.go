@@ -103,6 +103,20 @@ func CheckVolumeName(name string) error {
 	return nil
 }
 
+// ParseVolumeSize reads the size of a volume, as its key size takes it.
+func ParseVolumeSize(s string) (Size, error) {
+	size, err := ParseSize(s)
+	switch {
+	case err != nil:
+		return 0, err
+	case size < minVolume || size > maxDisk:
+		return 0, fault.New(fault.Usage, "%s cannot be the size of a volume: it is from %s to %s", quote(s), minVolume, maxDisk)
+	case size%diskUnit != 0:
+		return 0, fault.New(fault.Usage, "%s is not a multiple of %s", quote(s), diskUnit).WithHint("the nearest below is %s", (size - size%diskUnit).Exact())
+	}
+	return size, nil
+}
+
 func volumesField() field {
 	return named(field{
 		Field: Field{
