@@ -16,7 +16,7 @@ import (
 // CheckVolume judges a file that is to become a data volume, as Check does an image;
 // only that a raw one need not have a partition table.
 func CheckVolume(r io.ReaderAt, size int64, path string) (Info, error) {
-	s := subject{path}
+	s := subjectOf(path)
 	if size <= 0 {
 		return Info{}, s.bad("is empty").WithHint("name the file of a disk")
 	}
@@ -40,6 +40,9 @@ func CheckVolume(r io.ReaderAt, size int64, path string) (Info, error) {
 			WithHint("check with `file %s` what it is", quote(path))
 	case spec.Size(size) > maxVirtual:
 		return Info{}, s.bad("is larger than %s", maxVirtual)
+	}
+	if err := s.trailing(r, size); err != nil {
+		return Info{}, err
 	}
 	return Info{Format: Raw, VirtualSize: spec.Size(size)}, nil
 }
