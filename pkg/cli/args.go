@@ -183,6 +183,9 @@ func noCommand(all []*command, noun *command, word, found string) *fault.Error {
 			strings.Replace(found, "%s", noun.name+" %s", 1), "it has "+join(verbNames(noun.verbs), ", ")))
 	}
 	wrong := usagef("there is no command %q", word)
+	if ours := ourWord(word); named(all, ours) != nil {
+		return wrong.WithHint(found, ours)
+	}
 	if suggest(word, verbNames(all)) == "" {
 		for _, c := range all {
 			if named(c.verbs, word) != nil {

@@ -76,6 +76,7 @@ func TestWrongLinesNameTheRightOne(t *testing.T) {
 	}{
 		"unknown verb":          {args: []string{"upp"}, msg: `there is no command "upp"`, hint: "did you mean vmctl up?"},
 		"unlike any verb":       {args: []string{"frobnicate"}, msg: `there is no command "frobnicate"`, hint: "vmctl help lists the commands"},
+		"another tool's verb":   {args: []string{"destroy"}, msg: `there is no command "destroy"`, hint: "did you mean vmctl down?"},
 		"hidden verb":           {args: []string{"complet"}, msg: `there is no command "complet"`, hint: "did you mean vmctl completion?"},
 		"unknown flag":          {args: []string{"up", "a", "--replcae"}, msg: "up has no flag --replcae", hint: "did you mean --replace?"},
 		"unknown global flag":   {args: []string{"--conect", "x"}, msg: "vmctl has no flag --conect", hint: "did you mean --connect?"},

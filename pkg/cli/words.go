@@ -24,3 +24,27 @@ func counted(n int, thing string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
 }
+
+// ourWord is the command for what virsh and other tools call something else; empty for
+// a word of none of them.
+func ourWord(word string) string {
+	for ours, theirs := range map[string][]string{
+		"up":      {"create", "run", "launch", "deploy", "define"},
+		"down":    {"rm", "remove", "delete", "destroy", "undefine"},
+		"start":   {"boot"},
+		"stop":    {"shutdown", "halt", "poweroff"},
+		"restart": {"reboot", "reset"},
+		"list":    {"ls", "ps", "status", "machines"},
+		"info":    {"show", "inspect", "describe", "dominfo"},
+		"ip":      {"domifaddr", "address"},
+		"console": {"attach", "serial"},
+		"ssh":     {"shell", "connect", "login"},
+		"plan":    {"diff"},
+		"logs":    {"log"},
+	} {
+		if contains(theirs, word) {
+			return ours
+		}
+	}
+	return ""
+}
