@@ -92,9 +92,8 @@ in
       description = "Directories of the host that the machine sees. The name is the share's tag.";
       type = types.attrsOf (types.submodule {
         options = {
-          source = mkOption { type = types.str; description = "The directory on the host that runs the machine. A string and no path: a path would be copied into the nix store."; };
-          target = text "Where it is mounted in the machine.";
-          proto = mkOption { type = types.enum [ "virtiofs" "9p" ]; default = "virtiofs"; description = "By what means."; };
+          source = mkOption { type = types.str; description = "The directory, relative to the project. A string and no path: a path would be copied into the nix store."; };
+          target = mkOption { type = types.str; description = "Where it is mounted in the machine."; };
           readOnly = mkOption { type = types.bool; default = false; description = "Keep the machine from writing to it."; };
         };
       });

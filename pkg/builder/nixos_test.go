@@ -266,7 +266,7 @@ func TestSpec(t *testing.T) {
 			map[string]any{
 				"memorySize": 512, "cores": 1, "diskSize": 4096, "firmware": "efi", "autostart": true, "network": "lan",
 				"volumes":     map[string]any{"data": map[string]any{"size": 1024, "mountPoint": "/data", "fsType": "xfs", "encrypt": false, "device": nil}},
-				"shares":      map[string]any{"src": map[string]any{"source": "/srv/src", "target": "/src", "proto": "virtiofs", "readOnly": false}},
+				"shares":      map[string]any{"src": map[string]any{"source": "/srv/src", "target": "/src", "readOnly": false}},
 				"credentials": map[string]any{"token": map[string]any{"source": "secrets/token"}},
 				"interfaces":  []any{map[string]any{"bridge": "br0", "network": nil, "macvtap": nil, "user": false, "mac": nil, "address": nil, "model": nil}},
 			},

@@ -24,8 +24,14 @@ const (
 // Parse reads the definition of the machine called name. file is what the report
 // calls the file. The error is a *Error with everything that is wrong.
 func Parse(name, file string, data []byte) (*Machine, error) {
-	p := &parser{file: file, m: Defaults(name), keys: map[string]place{}, wrong: map[string]bool{}, listed: map[string]bool{}}
-	if err := CheckName(name); err != nil {
+	return ParseOver(Defaults(name), file, data)
+}
+
+// ParseOver reads a definition whose keys count more than what base says already. It
+// changes base.
+func ParseOver(base *Machine, file string, data []byte) (*Machine, error) {
+	p := &parser{file: file, m: base, keys: map[string]place{}, wrong: map[string]bool{}, listed: map[string]bool{}}
+	if err := CheckName(base.Name); err != nil {
 		p.fail(place{}, "", err)
 	}
 	p.parse(data)
