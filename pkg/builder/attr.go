@@ -114,6 +114,21 @@ func parseGoal(text string) (goal, error) {
 	return goal{path: path}, nil
 }
 
+// Configuration is the name of what an attribute stands for: the configuration's, or the
+// last word of a path that leads to none.
+func Configuration(attr string) string {
+	g, err := parseGoal(attr)
+	switch {
+	case err != nil:
+		return ""
+	case g.name != "":
+		return g.name
+	case len(g.path) > 0:
+		return g.path[len(g.path)-1]
+	}
+	return ""
+}
+
 // outputs are names with a meaning of their own at the top of a flake.
 func outputs() []string {
 	return []string{"packages", "legacyPackages", "checks", "apps", "devShells", "hydraJobs", "lib"}

@@ -59,8 +59,10 @@ type made struct {
 			GrowPartition bool
 			KernelParams  []string
 			ResumeDevice  string
-			Initrd        struct{ Luks struct{ Devices map[string]any } }
-			Loader        struct {
+			Initrd        struct {
+				Luks struct{ Devices map[string]any }
+			}
+			Loader struct {
 				Timeout int
 				Efi     struct {
 					CanTouchEfiVariables bool
@@ -528,8 +530,8 @@ func TestInputURL(t *testing.T) {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
 	}
 	for flake, want := range map[string]string{
-		plain:                     "path:" + plain,
-		repository:                "git+file://" + repository,
+		plain:                      "path:" + plain,
+		repository:                 "git+file://" + repository,
 		repository + "/images":     "git+file://" + repository + "?dir=images",
 		repository + "/images/a&b": "git+file://" + repository + "?dir=images/a%26b",
 	} {

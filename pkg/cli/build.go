@@ -17,7 +17,7 @@ func buildCommand() *command {
 			"Builds the image with nix, or finds that it is built already; downloads, unpacks and converts one that is not nix's; checks it, and prints the path of the image file and nothing else. " +
 				"No libvirt host is needed. The image is kept from nix's garbage collection until vmctl down.",
 		},
-		options: []option{{name: "refresh", help: "fetch the inputs of the flake again, and build without the cache; ask publishers for their newest image"}},
+		options: imageOptions(),
 		examples: []example{
 			{"vmctl build example", ""},
 			{`qemu-img info "$(vmctl build example)"`, "look at the image"},
@@ -55,6 +55,7 @@ func runBuild(ctx context.Context, c *call, in *urfave.Context) error {
 	if err != nil {
 		return err
 	}
+	t.noKVM = in.Bool("no-kvm")
 	found, err := c.findImage(ctx, t, imageUse{session: !c.deps.Root, refresh: in.Bool("refresh")})
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
 	"vmctl/pkg/project"
+	"vmctl/pkg/spec"
 	"vmctl/pkg/state"
 	"vmctl/pkg/ui"
 )
@@ -27,10 +28,12 @@ type call struct {
 	log      *slog.Logger
 
 	hosts openHosts
+	// flakes are the images of machines that the command line names by a flake.
+	flakes map[string]spec.Image
 }
 
 func newCall(deps *Deps, l *line) *call {
-	c := &call{deps: deps, line: l, streams: deps.Streams}
+	c := &call{deps: deps, line: l, streams: deps.Streams, flakes: map[string]spec.Image{}}
 	mode, err := ui.ParseMode(c.global("progress"))
 	if err != nil || c.global("quiet") != "" {
 		mode = ui.ModeQuiet

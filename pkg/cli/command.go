@@ -65,12 +65,15 @@ type command struct {
 	group group
 	// verbs make the command a noun, as in "vmctl image list". A noun does nothing by
 	// itself and has no flags, and its verbs need no group. They come to know it in adopt.
-	verbs   []*command
-	noun    *command
-	takes   takes
-	words   []string
-	args    *arguments
-	options []option
+	verbs []*command
+	noun  *command
+	takes takes
+	words []string
+	args  *arguments
+	// definitions says that machines are meant by their definition alone: no flake can
+	// stand for one.
+	definitions bool
+	options     []option
 	// summary is one line for the list of verbs: imperative, no full stop.
 	summary string
 	// about is the help's text, one paragraph each.

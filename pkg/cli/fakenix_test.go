@@ -21,6 +21,8 @@ type fakeNix struct {
 	store string
 	sink  progress.Sink
 	built int
+	// last is what flakes were built to.
+	last map[string]builder.Result
 }
 
 func (n *fakeNix) Version(context.Context) (builder.Version, error) {
@@ -66,7 +68,29 @@ func (n *fakeNix) Build(_ context.Context, ref builder.Ref, rootDir string, _ bo
 
 func (n *fakeNix) result(ref builder.Ref, path, out string, cached bool) builder.Result {
 	n.sink.Emit(progress.Event{ID: ref.TaskID, Text: "build " + ref.Display, Status: progress.Done})
-	return builder.Result{Path: path, OutPath: out, Attr: "nixosConfigurations." + ref.Machine + ".config.system.build.qcow2", Cached: cached}
+	res := builder.Result{Path: path, OutPath: out, Attr: "nixosConfigurations." + ref.Machine + ".config.system.build.qcow2", Cached: cached}
+	// What the configuration says of its machine, if it says anything.
+	if said, err := os.ReadFile(filepath.Join(ref.Flake, "spec.json")); err == nil {
+		res.Spec, res.Left = said, []string{"/home"}
+	}
+	n.last[ref.Flake+"#"+ref.Attr] = res
+	return res
+}
+
+func (n *fakeNix) Recall(ref builder.Ref) (builder.Result, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	res, ok := n.last[ref.Flake+"#"+ref.Attr]
+	return res, ok
+}
+
+// Offers are the words of the file offers beside the flake.
+func (n *fakeNix) Offers(_ context.Context, ref builder.Ref) ([]string, error) {
+	words, err := os.ReadFile(filepath.Join(ref.Flake, "offers"))
+	if err != nil {
+		return nil, fault.New(fault.Build, "%s could not be built: syntax error", ref.Display)
+	}
+	return strings.Fields(string(words)), nil
 }
 
 // outcome is what a flake would build to: the file, and where it would lie.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
-	"strings"
 
 	"vmctl/pkg/builder"
 	"vmctl/pkg/engine"
@@ -21,6 +20,10 @@ type Images interface {
 	Build(ctx context.Context, ref builder.Ref, rootDir string, refresh bool) (builder.Result, error)
 	// Evaluate says what Build would give, and builds nothing.
 	Evaluate(ctx context.Context, ref builder.Ref, refresh bool) (builder.Result, error)
+	// Recall is what a flake was last built to, whether or not it has changed since.
+	Recall(ref builder.Ref) (builder.Result, bool)
+	// Offers are the names of a flake's configurations.
+	Offers(ctx context.Context, ref builder.Ref) ([]string, error)
 	// Version asks nix for its own.
 	Version(ctx context.Context) (builder.Version, error)
 }
@@ -84,6 +87,9 @@ func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundIm
 		f.image, err = image.FromStore(ctx, f.built.Path, f.built.OutPath, t.machine.Image.String(), use.session)
 		f.keep = func() error { return builder.KeepRoots(roots, f.built.OutPath) }
 	}
+	if err == nil {
+		err = c.describe(t, f.built)
+	}
 	if err != nil {
 		removeEmptyRoots(roots)
 		unlock()
@@ -104,9 +110,14 @@ func (c *call) look(ctx context.Context, t *target) {
 // flake is what to build for a machine.
 func (t *target) flake() builder.Ref {
 	img := t.machine.Image
-	ref := builder.Ref{Flake: img.Ref, Attr: img.Attr, Machine: t.name, Display: img.Ref, TaskID: t.name + "/build", Sources: t.sources}
-	// A word without a scheme is a path, never a name in nix's registry.
-	if !strings.Contains(img.Ref, ":") {
+	ref := builder.Ref{
+		Flake: img.Ref, Attr: img.Attr, Machine: t.name, Display: img.Ref, TaskID: t.name + "/build",
+		Sources: t.sources, NoKVM: t.noKVM,
+	}
+	if spec.Sets(t.definition.Data, "firmware") {
+		ref.Firmware = string(t.machine.Firmware)
+	}
+	if isPath(img.Ref) {
 		ref.Flake = t.path(img.Ref)
 	}
 	return ref

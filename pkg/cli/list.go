@@ -20,19 +20,24 @@ import (
 func listCommand() *command {
 	return &command{
 		name: "list", group: look, run: runList,
+		takes: ownWords, args: &arguments{usage: "[FLAKE...]", one: "a flake", most: -1},
 		summary: "List machines",
 		about: []string{
 			"Lists the machines of the project, on the hosts that they name, and the machines that vmctl made on the host in use. " +
 				"Outside of a project it lists those alone.",
+			"With --available it lists what could be brought up instead: the configurations of the flakes named, or of the flake in the project's " +
+				"(else the current) directory and those in images/. None of them is evaluated.",
 		},
 		options: []option{
 			{name: "all", short: "a", help: "also list domains that vmctl did not make"},
 			{name: "all-hosts", short: "A", help: "list the machines of every host of vmctl host list, too; all are asked at once"},
+			{name: "available", help: "list the configurations that flakes offer"},
 		},
 		examples: []example{
 			{"vmctl list", ""},
 			{"vmctl list -c qemu:///system -a", "everything on the system's libvirt"},
 			{"vmctl list --all-hosts", "a host that does not answer hides no other"},
+			{"vmctl list --available .", "what vmctl up .#NAME could bring up"},
 			{"vmctl list -o json | jq -r '.machines[] | select(.state == \"running\").name'", ""},
 		},
 		json: `{
@@ -76,6 +81,15 @@ type listed struct {
 }
 
 func runList(ctx context.Context, c *call, in *urfave.Context) error {
+	switch {
+	case in.Bool("available") && in.Bool("all"):
+		return usagef("--available and --all list different things").WithHint("leave one of them out")
+	case in.Bool("available"):
+		return c.listAvailable(ctx)
+	case len(c.line.args) > 0:
+		return c.line.explain(usagef("list does not take %q", c.line.args[0]).
+			WithHint("vmctl info NAME shows one machine; vmctl list --available FLAKE what a flake offers"))
+	}
 	machines, invalid, err := c.machinesByHost()
 	if err != nil {
 		return err
@@ -114,6 +128,11 @@ func (c *call) machinesByHost() (map[string][]spec.Machine, error, error) {
 	}
 	all, invalid := p.LoadAll()
 	for _, m := range all {
+		// What its configuration says counts, as far as it is known.
+		if t, err := c.defined(p, m.Name); err == nil {
+			c.recall(t)
+			m = t.machine
+		}
 		uri, err := c.uri(m.Host)
 		if err != nil {
 			invalid = spec.Join(invalid, err)

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vmctl/pkg/builder"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/engine/enginetest"
 	"vmctl/pkg/fault"
@@ -104,7 +105,7 @@ type script struct {
 type scriptKey struct{}
 
 func setUpScript(env *testscript.Env) error {
-	s := &script{nix: &fakeNix{store: filepath.Join(env.WorkDir, "nix", "store")}}
+	s := &script{nix: &fakeNix{store: filepath.Join(env.WorkDir, "nix", "store"), last: map[string]builder.Result{}}}
 	s.use(enginetest.Options{Session: true})
 	env.Values[scriptKey{}] = s
 	home := filepath.Join(env.WorkDir, ".home")

@@ -18,9 +18,13 @@ type target struct {
 	name string
 	// project is nil outside of one.
 	project *project.Project
-	// machine is nil when the project does not declare it.
+	// definition is empty when there is none: then a flake alone describes the machine.
+	definition project.Definition
+	// machine is nil when neither the project nor a flake declares it.
 	machine *spec.Machine
 	uri     string
+	// noKVM builds the image also where nix sees no KVM.
+	noKVM bool
 	// sources is what the image's flake looked like when the command began, if it was looked at.
 	sources *builder.Sources
 	// media are what the guest is told on disks of their own.
@@ -32,13 +36,25 @@ func (t *target) wanted(found *foundImage) engine.Wanted {
 	return engine.Wanted{Machine: *t.machine, Image: found.image, Media: t.media}
 }
 
-// declared finds a machine that has to have a definition.
+// declared finds a machine that has to have a definition, or a flake that describes it.
 func (c *call) declared(name string) (*target, error) {
+	if img, ok := c.flakes[name]; ok {
+		return c.ofFlake(name, img)
+	}
 	p, err := c.project()
 	if err != nil {
 		return nil, err
 	}
-	m, err := p.Load(name)
+	return c.defined(p, name)
+}
+
+// defined is a machine of the project.
+func (c *call) defined(p *project.Project, name string) (*target, error) {
+	d, err := p.Read(name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := d.Machine()
 	if err != nil {
 		return nil, err
 	}
@@ -46,35 +62,39 @@ func (c *call) declared(name string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &target{name: name, project: p, machine: m, uri: uri}, nil
+	return &target{name: name, project: p, definition: d, machine: m, uri: uri}, nil
 }
 
 // target finds a machine that may exist on the host alone. A definition with errors
 // in it is one only when the host is not named: then nobody knows which to ask.
 func (c *call) target(name string) (*target, error) {
+	if img, ok := c.flakes[name]; ok {
+		t, err := c.ofFlake(name, img)
+		if err == nil {
+			c.recall(t)
+		}
+		return t, err
+	}
 	p, err := c.projectOrNone()
 	if err != nil {
 		return nil, err
 	}
-	t := &target{name: name, project: p}
 	if p != nil {
-		m, err := p.Load(name)
+		t, err := c.defined(p, name)
 		switch {
 		case err == nil:
-			t.machine = m
+			c.recall(t)
+			return t, nil
 		case fault.Is(err, fault.NotFound):
 		case c.onHost() == "vmctl":
 			return nil, err
 		}
 	}
-	host := ""
-	if t.machine != nil {
-		host = t.machine.Host
-	}
-	if t.uri, err = c.uri(host); err != nil {
+	uri, err := c.uri("")
+	if err != nil {
 		return nil, err
 	}
-	return t, nil
+	return &target{name: name, project: p, uri: uri}, nil
 }
 
 // open connects to the machine's host, to change things there.
@@ -204,7 +224,14 @@ func checkArguments(c *call) error {
 		}
 		return nil
 	}
-	for _, name := range args {
+	for i, name := range args {
+		if isFlake(name) && !verb.definitions {
+			machine, err := c.takeFlake(name)
+			if err != nil {
+				return err
+			}
+			args[i], name = machine, machine
+		}
 		if err := spec.CheckName(name); err != nil {
 			return err
 		}

@@ -26,6 +26,8 @@ func upCommand() *command {
 			"What is there already is kept, and a machine that is as declared is left alone. What would lose data is refused " +
 				"unless --replace allows it. A failure or Ctrl-C takes back what this run made, until the guest " +
 				"runs: it keeps booting when the wait for it is interrupted or takes too long.",
+			"Instead of a name a flake can stand, as in vmctl up .#web: the machine is then called web, needs no definition, and is what " +
+				"the configuration says with vmctl's options. Where there is a domain/web.yaml, its keys count more.",
 		},
 		options: append([]option{
 			allOption("bring up all machines of the project"),
@@ -37,6 +39,7 @@ func upCommand() *command {
 		examples: []example{
 			{"vmctl up example", "start the machine of domain/example.yaml"},
 			{"vmctl up --console example", "and watch it boot; Ctrl-] leaves"},
+			{"vmctl up .#web", "the configuration web of the flake here"},
 			{"vmctl up --replace example", "make the root disk anew, losing what is in it"},
 			{"vmctl up -c qemu:///system --all", "all machines, on the system's libvirt"},
 		},
@@ -46,7 +49,7 @@ func upCommand() *command {
 
 // planOptions are the flags that up and plan share.
 func planOptions() []option {
-	return []option{
+	return append([]option{
 		{name: "replace", help: "allow the root disk to be made anew: what is in it is lost"},
 		{name: "restart", help: "stop and start the guest when changes wait for its next boot"},
 		{name: "adopt", help: "take over a machine that another project directory made"},
@@ -55,14 +58,21 @@ func planOptions() []option {
 			choices: []string{string(spec.AccelAuto), string(spec.AccelKVM), string(spec.AccelTCG)},
 			help:    "how the guest's CPU is run, whatever the definition says: auto, kvm or tcg (software emulation)",
 		},
+	}, imageOptions()...)
+}
+
+// imageOptions are the flags of verbs that build an image.
+func imageOptions() []option {
+	return []option{
 		{name: "refresh", help: "fetch the inputs of the flake again, and build without the cache; ask publishers for their newest image"},
+		{name: "no-kvm", help: "build the image also where nix sees no KVM, by slow emulation"},
 	}
 }
 
 type upOptions struct {
 	engine.Options
 	waiting
-	refresh bool
+	refresh, noKVM bool
 	// passing says that nothing is to be brought up.
 	passing bool
 	accel   spec.Accel
@@ -75,7 +85,7 @@ func parseUp(in *urfave.Context) upOptions {
 			StopTimeout: stopTimeout,
 		},
 		waiting: parseWaiting(in),
-		refresh: in.Bool("refresh"), accel: spec.Accel(in.String("accel")),
+		refresh: in.Bool("refresh"), noKVM: in.Bool("no-kvm"), accel: spec.Accel(in.String("accel")),
 	}
 }
 
@@ -122,9 +132,7 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if o.accel != "" {
-		t.machine.Accel = o.accel
-	}
+	t.noKVM = o.noKVM
 	if t.media, err = c.media(t); err != nil {
 		return nil, nil, nil, err
 	}
@@ -151,6 +159,9 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 		use.arch = can.Arch
 	}
 	found, err := c.findImage(ctx, t, use)
+	if err == nil && o.accel != "" {
+		t.machine.Accel = o.accel
+	}
 	return t, e, found, err
 }
 

@@ -15,7 +15,7 @@ import (
 
 func validateCommand() *command {
 	return &command{
-		name: "validate", group: build, takes: anyMachines, run: runValidate,
+		name: "validate", group: build, takes: anyMachines, definitions: true, run: runValidate,
 		summary: "Check machine definitions",
 		about: []string{
 			"Reads the definitions of the machines named, or all of the project, and shows every error with its place. " +

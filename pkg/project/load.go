@@ -18,18 +18,40 @@ import (
 // fault.Usage, one without a definition fault.NotFound, and a definition that
 // cannot be read or is wrong fault.Invalid.
 func (p Project) Load(name string) (*spec.Machine, error) {
-	if err := spec.CheckName(name); err != nil {
+	d, err := p.Read(name)
+	if err != nil {
 		return nil, err
+	}
+	return d.Machine()
+}
+
+// Definition is a definition as it was read, so that it can be read again over what a
+// NixOS configuration says of the machine. The zero Data is of no definition.
+type Definition struct {
+	// Name is the machine's, File what reports call the file.
+	Name, File string
+	Data       []byte
+}
+
+// Read is Load without looking into the definition.
+func (p Project) Read(name string) (Definition, error) {
+	if err := spec.CheckName(name); err != nil {
+		return Definition{}, err
 	}
 	path := p.Path(name)
 	data, err := read(path)
 	if errors.Is(err, errAbsent) {
-		return nil, p.unknown(name)
+		return Definition{}, p.unknown(name)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return spec.Parse(name, shorten(path), data)
+	return Definition{Name: name, File: shorten(path), Data: data}, err
+}
+
+// Machine is what the definition alone declares.
+func (d Definition) Machine() (*spec.Machine, error) { return spec.Parse(d.Name, d.File, d.Data) }
+
+// Describe is what it declares over what a configuration says.
+func (d Definition) Describe(said spec.Description) (*spec.Machine, error) {
+	return spec.Describe(d.Name, d.File, d.Data, said)
 }
 
 // LoadAll reads every definition. It gives the machines that are right, sorted by
