@@ -225,7 +225,7 @@ func checkArguments(c *call) error {
 		return nil
 	}
 	for i, name := range args {
-		if isFlake(name) && !verb.definitions {
+		if isFlake(name) && !verb.definitions && verb.noun == nil {
 			machine, err := c.takeFlake(name)
 			if err != nil {
 				return err
