@@ -187,11 +187,12 @@ func need(t testing.TB, tool string) string {
 	return path
 }
 
-func run(t testing.TB, dir, tool string, args ...string) {
+func run(t testing.TB, dir, tool string, args ...string) []byte {
 	cmd := exec.CommandContext(t.Context(), need(t, tool), args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	require.NoErrorf(t, err, "%s", out)
+	return out
 }
 
 func create(t testing.TB, options string, more ...string) string {

@@ -40,30 +40,32 @@ const (
 // was converted, not of what it became: another version of QEMU writes other bytes for
 // the same disk.
 func (o obtainer) convert(ctx context.Context, m material, is kind) (_ material, id string, err error) {
-	virtual, err := m.judge(is)
-	if err != nil {
+	if _, err := m.judge(is); err != nil {
 		return material{}, "", err
 	}
-	var copied string
-	if !m.cached {
-		// Nobody can change what is in the cache between the look at it and its use.
-		var e cache.Entry
-		if e, copied, err = o.copy(ctx, m); err != nil {
+	if m.sha256 == "" {
+		if err := o.read(ctx, &m); err != nil {
 			return material{}, "", err
 		}
-		m.at, m.sha256, m.cached = e.Path, e.SHA256, true
 	}
 	key := convertVersion + string(is) + "-" + m.sha256
 	e, err := o.make(ctx, key, m.path, func(out *os.File) (string, error) {
-		// The copy may differ from what was looked at.
-		if virtual, err = m.judge(is); err != nil {
+		from := m
+		if !m.cached {
+			// Nobody can change what is in the cache between the look at it and its use.
+			e, err := o.copy(ctx, m)
+			if err != nil {
+				return "", err
+			}
+			defer func() { _ = o.dir.Drop(filepath.Base(e.Path)) }() // one that stays serves the next run
+			from.at, from.cached = e.Path, true
+		}
+		virtual, err := from.judge(is)
+		if err != nil {
 			return "", err
 		}
-		return o.run(ctx, m, is, virtual, out)
+		return o.run(ctx, from, is, virtual, out)
 	})
-	if err == nil && copied != "" {
-		err = o.dir.Drop(copied)
-	}
 	if err != nil {
 		return material{}, "", err
 	}
@@ -81,32 +83,15 @@ func (m material) judge(is kind) (spec.Size, error) {
 	return m.gate(is, f, info.Size())
 }
 
-// copy takes a file into the cache, unless a result of it is there already: then the
-// entry is the file itself. It gives the key of the copy.
-func (o obtainer) copy(ctx context.Context, m material) (cache.Entry, string, error) {
-	f, info, err := m.open(m.at)
-	if err != nil {
-		return cache.Entry{}, "", err
-	}
-	defer f.Close()
-	if m.sha256 == "" {
-		if m.sha256, err = digest(ctx, f, m.at, info, m.subject, o.Options); err != nil {
-			return cache.Entry{}, "", err
-		}
-	}
-	is, err := m.kind()
-	if err != nil {
-		return cache.Entry{}, "", err
-	}
-	if _, ok := o.dir.Find(convertVersion + string(is) + "-" + m.sha256); ok {
-		return cache.Entry{Path: m.at, SHA256: m.sha256}, "", nil
-	}
-	key := copyVersion + m.sha256
-	e, err := o.make(ctx, key, m.path, func(out *os.File) (string, error) {
-		w := &unpacked{subject: m.subject, stop: ctx.Err, out: out, dir: o.dir, hash: sha256.New(), limit: info.Size(), looked: true}
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
+// copy takes a file into the cache, under the lock of what it is converted to.
+func (o obtainer) copy(ctx context.Context, m material) (cache.Entry, error) {
+	return o.make(ctx, copyVersion+m.sha256, m.path, func(out *os.File) (string, error) {
+		f, info, err := m.open(m.at)
+		if err != nil {
 			return "", err
 		}
+		defer f.Close()
+		w := &unpacked{subject: m.subject, stop: ctx.Err, out: out, dir: o.dir, hash: sha256.New(), limit: info.Size(), looked: true}
 		if _, err := io.CopyBuffer(onlyWriter{w}, io.LimitReader(f, info.Size()), make([]byte, 1<<20)); err != nil {
 			return "", err
 		}
@@ -116,7 +101,6 @@ func (o obtainer) copy(ctx context.Context, m material) (cache.Entry, string, er
 		}
 		return sum, err
 	})
-	return e, key, err
 }
 
 type onlyWriter struct{ io.Writer }

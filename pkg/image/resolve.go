@@ -47,31 +47,32 @@ func (o obtainer) fetched(ctx context.Context, image spec.Image, address, sums s
 			return e, nil
 		}
 	}
-	now, err := o.ask(ctx, sums, base(address))
+	now, answered, err := o.ask(ctx, sums, base(address))
 	switch {
 	case err == nil:
-		if err := o.note(ctx, key, answer{now}); err != nil {
-			return cache.Entry{}, err
-		}
-	case !remembered || ctx.Err() != nil:
+	case !remembered || answered || ctx.Err() != nil:
 		return cache.Entry{}, err
 	default:
 		o.sink().Emit(progress.Event{
-			ID: o.Task + "/checksums", Status: progress.Note,
+			ID: o.Task + "/known", Status: progress.Note,
 			Text: "the image that was known before is used: " + err.Error(),
 		})
 		now = was.Digest
 	}
-	return o.client().Get(ctx, o.dir, wanted(now, source))
+	e, err := o.client().Get(ctx, o.dir, wanted(now, source))
+	if err != nil {
+		return cache.Entry{}, err
+	}
+	// Only what was downloaded and found to be right is worth remembering.
+	return e, o.note(ctx, key, answer{now})
 }
 
-// ask reads a publisher's file of checksums.
-func (o obtainer) ask(ctx context.Context, sums, name string) (checksum.Digest, error) {
+// ask reads a publisher's file of checksums; answered says that there was one.
+func (o obtainer) ask(ctx context.Context, sums, name string) (d checksum.Digest, answered bool, err error) {
 	event := progress.Event{ID: o.Task + "/checksums", Text: "read " + ansi.Plain(fetch.Display(sums))}
 	o.sink().Emit(event)
 	text, err := o.client().Text(ctx, sums, checksum.MaxBytes)
-	var d checksum.Digest
-	if err == nil {
+	if answered = err == nil; answered {
 		if d, err = checksum.Find(text, name); err != nil {
 			err = fault.New(fault.Build, "%s does not say what the image must be: %w", ansi.Plain(fetch.Display(sums)), err).WithHint("%s", fault.HintOf(err))
 		}
@@ -80,7 +81,7 @@ func (o obtainer) ask(ctx context.Context, sums, name string) (checksum.Digest, 
 		event.Status, event.Err = progress.Failed, err
 	}
 	o.sink().Emit(event)
-	return d, err
+	return d, answered, err
 }
 
 func (o obtainer) note(ctx context.Context, key string, a answer) error {

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -41,13 +42,13 @@ func (o obtainer) unpack(ctx context.Context, m material, is kind) (material, er
 	}
 	defer f.Close()
 	if m.sha256 == "" {
-		if m.sha256, err = digest(ctx, f, m.at, info, m.subject, o.Options); err != nil {
+		if err := o.read(ctx, &m); err != nil {
 			return material{}, err
 		}
 	}
 	_, name := said(m.name)
 	inside := subject{path: m.path + " (unpacked)", name: name, download: m.download}
-	task := progress.Event{ID: o.Task + "/unpack", Text: "unpack " + ansi.Plain(m.name), Total: info.Size(), Unit: progress.Bytes}
+	task := progress.Event{ID: o.Task + "/unpack", Text: "unpack " + ansi.Plain(filepath.Base(m.name)), Total: info.Size(), Unit: progress.Bytes}
 	e, err := o.make(ctx, unpackVersion+m.sha256, m.path, func(out *os.File) (_ string, err error) {
 		defer func() {
 			task.Status, task.Err = progress.Done, nil

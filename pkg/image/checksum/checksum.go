@@ -117,7 +117,8 @@ func Find(text []byte, name string) (Digest, error) {
 	}
 	switch {
 	case weak:
-		return Digest{}, bad("the file of checksums has only MD5 or SHA-1 for %s, which anybody can forge", ansi.Plain(name))
+		return Digest{}, bad("the file of checksums has only MD5 or SHA-1 for %s, which anybody can forge", ansi.Plain(name)).
+			WithHint("look for a SHA256SUMS, or write sha256: with a checksum that you got elsewhere")
 	case entries == 0:
 		return Digest{}, bad("the file of checksums has no checksums in it").WithHint("look at it: is its address right?")
 	}
