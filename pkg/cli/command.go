@@ -158,7 +158,7 @@ func commands() []*command {
 	all := []*command{
 		upCommand(), downCommand(), startCommand(), stopCommand(), restartCommand(),
 		planCommand(), outdatedCommand(), listCommand(), infoCommand(), ipCommand(), consoleCommand(), logsCommand(),
-		buildCommand(), imageCommand(), validateCommand(), schemaCommand(),
+		initCommand(), buildCommand(), imageCommand(), validateCommand(), schemaCommand(),
 		volumeCommand(),
 		hostCommand(), doctorCommand(), versionCommand(), completionCommand(), helpCommand(), completeCommand(),
 	}

@@ -23,7 +23,7 @@ func TestDocumentedJSONIsWhatIsPrinted(t *testing.T) {
 		"list": machines[listed]{}, "info": infoResult{}, "build": buildResult{}, "validate": validateResult{},
 		"ip": ipResult{}, "volume list": volumesResult{}, "doctor": doctorResult{}, "version": versionResult{},
 		"host list": hostsResult[listedHost]{}, "host check": hostsResult[checkedHost]{},
-		"outdated": machines[outdatedResult]{}, "image list": imagesResult{}, "image inspect": inspectResult{}, "image prune": pruneResult{},
+		"init": initResult{}, "outdated": machines[outdatedResult]{}, "image list": imagesResult{}, "image inspect": inspectResult{}, "image prune": pruneResult{},
 	}
 	for _, v := range withVerbs(commands()) {
 		t.Run(v.path(), func(t *testing.T) {

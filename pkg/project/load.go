@@ -114,7 +114,7 @@ func (p Project) unknown(name string) error {
 	}
 	absent := fault.New(fault.NotFound, "there is no machine called %s", name)
 	if len(names) == 0 {
-		return absent.WithHint("the project has no machines yet: write %s", shorten(p.Path(name)))
+		return absent.WithHint("the project has no machines yet: vmctl init %s", name)
 	}
 	return absent.WithHint("the project's machines are %s", enumerate(names))
 }

@@ -1,5 +1,5 @@
 // Package project finds the directory that holds domain/ and images/, and loads
-// the machines defined in it. It reads files and changes none; what a definition
+// the machines defined in it. It changes no file that is there; what a definition
 // means is pkg/spec's business.
 package project
 
@@ -50,7 +50,7 @@ func Find(dir string) (Project, error) {
 		}
 		if at == filepath.Dir(at) {
 			return Project{}, fault.New(fault.NotFound, "there is no vmctl project here: neither %s nor a directory above it holds domain/", start).
-				WithHint("go to the project, name it with -C DIR, or begin one: write domain/NAME.yaml")
+				WithHint("go to the project, name it with -C DIR, or begin one: vmctl init NAME")
 		}
 	}
 }

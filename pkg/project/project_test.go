@@ -174,7 +174,7 @@ func TestLoadInAnEmptyProject(t *testing.T) {
 	p := newProject(t, nil)
 	_, err := p.Load("web")
 	require.EqualError(t, err, "there is no machine called web")
-	assert.Equal(t, "the project has no machines yet: write domain/web.yaml", fault.HintOf(err))
+	assert.Equal(t, "the project has no machines yet: vmctl init web", fault.HintOf(err))
 }
 
 func TestLoadAll(t *testing.T) {

@@ -25,6 +25,7 @@ in
     boot.loader.grub.efiInstallAsRemovable = option types.bool false;
     environment = option (types.attrsOf types.anything) { };
     networking.hostName = option types.str "nixos";
+    services.getty.autologinUser = option (types.nullOr types.str) null;
     services.openssh.enable = option types.bool false;
     services.qemuGuest.enable = option types.bool false;
     services.udev.extraRules = option types.lines "";
