@@ -78,7 +78,7 @@ func runInit(_ context.Context, c *call, in *urfave.Context) error {
 		}
 	}
 	text := b.definition()
-	definition := project.Definition(b.name, text)
+	definition := project.DefinitionFile(b.name, text)
 	if _, err := spec.Parse(b.name, definition.Path, []byte(text)); err != nil {
 		return err // nothing is written that vmctl itself would refuse
 	}

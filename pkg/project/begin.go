@@ -18,8 +18,8 @@ var templates embed.FS
 // File is a file to be written, with its path below the project's directory.
 type File struct{ Path, Text string }
 
-// Definition is the file of a machine's definition.
-func Definition(name, text string) File {
+// DefinitionFile is the file of a machine's definition.
+func DefinitionFile(name, text string) File {
 	return File{filepath.Join(definitions, name+suffix), text}
 }
 

@@ -31,7 +31,7 @@ func TestBegin(t *testing.T) {
 	dir := t.TempDir()
 	files, err := project.Flake("web", "x86_64-linux")
 	require.NoError(t, err)
-	files = append(files, project.Definition("web", "memory: 1GiB\n"))
+	files = append(files, project.DefinitionFile("web", "memory: 1GiB\n"))
 	require.NoError(t, project.Begin(dir, files))
 	assert.Equal(t, []string{
 		"domain", "domain/web.yaml", "images", "images/web", "images/web/configuration.nix", "images/web/flake.lock", "images/web/flake.nix",
