@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"vmctl/pkg/fault"
@@ -31,11 +30,8 @@ func (e *severalError) fault() error {
 		return fault.New(fault.Build, "%s holds several images: %s", e.outPath, list(e.images)).
 			WithHint("build an attribute that makes one image")
 	}
-	hint := "name an attribute that makes a qcow2 or raw disk image"
-	if slices.ContainsFunc(e.entries, compressed) {
-		hint = "turn compression of the image off: vmctl needs the disk itself"
-	}
-	return fault.New(fault.Build, "%s holds no disk image, only: %s", e.outPath, list(e.entries)).WithHint("%s", hint)
+	return fault.New(fault.Build, "%s holds no disk image, only: %s", e.outPath, list(e.entries)).
+		WithHint("name an attribute that makes a disk image: qcow2, raw, or one of them packed")
 }
 
 // findImage gives the image file in a build's output. When the output alone does not
@@ -141,18 +137,13 @@ func inside(outPath, path string) (string, bool) {
 	return filepath.Join(filepath.Dir(outPath), strings.TrimPrefix(real, store+"/")), true
 }
 
+// imageName says that a name is a disk image's, packed or not.
 func imageName(name string) bool {
-	switch filepath.Ext(name) {
-	case ".qcow2", ".img", ".raw", ".vhd", ".vdi", ".vmdk":
+	switch ext := filepath.Ext(name); ext {
+	case ".qcow2", ".img", ".raw", ".vhd", ".vhdx", ".vdi", ".vmdk":
 		return true
-	}
-	return false
-}
-
-func compressed(name string) bool {
-	switch filepath.Ext(strings.Trim(name, `"`)) {
 	case ".zst", ".xz", ".gz", ".bz2":
-		return true
+		return imageName(strings.TrimSuffix(name, ext))
 	}
 	return false
 }

@@ -31,7 +31,8 @@ func TestFindImage(t *testing.T) {
 		"a directory is no image": {files: map[string]string{"nixos.qcow2": "dir"}, err: "holds no disk image"},
 		"a pipe is no image":      {files: map[string]string{"nixos.qcow2": "fifo"}, err: "holds no disk image"},
 		"several":                 {files: map[string]string{"a.img": "", "b.raw": ""}, err: "holds several images: a.img, b.raw"},
-		"compressed":              {files: map[string]string{"a.raw.zst": ""}, err: `holds no disk image, only: "a.raw.zst"`},
+		"compressed":              {files: map[string]string{"a.raw.zst": "", "repart-output.json": ""}, want: "a.raw.zst"},
+		"a packed something":      {files: map[string]string{"a.tar.zst": ""}, err: `holds no disk image, only: "a.tar.zst"`},
 		"empty":                   {err: "holds no disk image, only: nothing"},
 	} {
 		t.Run(name, func(t *testing.T) {

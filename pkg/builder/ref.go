@@ -41,7 +41,11 @@ func (r Ref) task() string {
 // show is a file below the flake or its repository in the words the person used for
 // the flake: relative to where Display is relative to.
 func (r Ref) show(file string) string {
-	base, ok := strings.CutSuffix(r.Flake, "/"+strings.TrimPrefix(filepath.Clean(r.display()), "./"))
+	shown := filepath.Clean(r.display())
+	base, ok := strings.CutSuffix(r.Flake, "/"+shown)
+	if shown == "." {
+		base, ok = r.Flake, true
+	}
 	if rel, err := filepath.Rel(base, file); ok && err == nil && filepath.IsLocal(rel) {
 		return rel
 	}

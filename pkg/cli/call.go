@@ -13,7 +13,6 @@ import (
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
 	"vmctl/pkg/project"
-	"vmctl/pkg/spec"
 	"vmctl/pkg/state"
 	"vmctl/pkg/ui"
 )
@@ -28,12 +27,12 @@ type call struct {
 	log      *slog.Logger
 
 	hosts openHosts
-	// flakes are the images of machines that the command line names by a flake.
-	flakes map[string]spec.Image
+	// flakes are what the command line names machines by, if not by their names.
+	flakes map[string]namedFlake
 }
 
 func newCall(deps *Deps, l *line) *call {
-	c := &call{deps: deps, line: l, streams: deps.Streams, flakes: map[string]spec.Image{}}
+	c := &call{deps: deps, line: l, streams: deps.Streams, flakes: map[string]namedFlake{}}
 	mode, err := ui.ParseMode(c.global("progress"))
 	if err != nil || c.global("quiet") != "" {
 		mode = ui.ModeQuiet

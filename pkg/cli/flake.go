@@ -25,6 +25,13 @@ func isFlake(word string) bool {
 // nix's registry.
 func isPath(ref string) bool { return !strings.Contains(ref, ":") }
 
+// namedFlake is a flake that stands for a machine on the command line.
+type namedFlake struct {
+	// image has an absolute path, shown is as it was written.
+	image spec.Image
+	shown string
+}
+
 // takeFlake understands a flake on the command line, and gives the name of the machine
 // that it stands for.
 func (c *call) takeFlake(word string) (string, error) {
@@ -36,6 +43,7 @@ func (c *call) takeFlake(word string) (string, error) {
 		return "", usagef("%s is neither the name of a machine nor a flake", word).
 			WithHint("write a definition with image: %s", word)
 	}
+	shown := img.Ref
 	if isPath(img.Ref) && !filepath.IsAbs(img.Ref) {
 		cwd, err := c.deps.Getwd()
 		if err != nil {
@@ -48,11 +56,11 @@ func (c *call) takeFlake(word string) (string, error) {
 		return "", usagef("%s gives the machine no name that it can have: %q", word, name).
 			WithHint("write a definition, domain/NAME.yaml, with image: %s", word)
 	}
-	if other, ok := c.flakes[name]; ok && other != img {
-		return "", usagef("%s and %s would both be the machine %s", other, img, name).
+	if other, ok := c.flakes[name]; ok && other.image != img {
+		return "", usagef("%s and %s would both be the machine %s", other.image, img, name).
 			WithHint("write a definition for one of them, with another name")
 	}
-	c.flakes[name] = img
+	c.flakes[name] = namedFlake{img, shown}
 	return name, nil
 }
 
@@ -73,13 +81,15 @@ func nameOfFlake(img spec.Image) string {
 
 // ofFlake is the machine that a flake describes. A definition of the same name counts key
 // by key, and must not mean another image.
-func (c *call) ofFlake(name string, img spec.Image) (*target, error) {
+func (c *call) ofFlake(name string, named namedFlake) (*target, error) {
+	img := named.image
 	p, err := c.projectOrNone()
 	if err != nil {
 		return nil, err
 	}
 	t := &target{name: name, project: p, machine: spec.Defaults(name)}
 	if p == nil {
+		t.shown = named.shown
 		// Outside of a project the flake's directory owns the machine.
 		t.project = &project.Project{}
 		if isPath(img.Ref) {

@@ -84,7 +84,9 @@ func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundIm
 		})
 		f.keep = func() error { return builder.KeepRoots(roots) }
 	} else if f.built, err = c.deps.Images(dirs, c.progress, c.log).Build(ctx, t.flake(), roots, use.refresh); err == nil {
-		f.image, err = image.FromStore(ctx, f.built.Path, f.built.OutPath, t.machine.Image.String(), use.session)
+		f.image, err = image.FromBuild(ctx, f.built.Path, f.built.OutPath, use.session, image.Options{
+			Source: t.machine.Image.String(), Cache: dirs.Cache, Progress: c.progress, Task: t.name + "/image",
+		})
 		f.keep = func() error { return builder.KeepRoots(roots, f.built.OutPath) }
 	}
 	if err == nil {
@@ -116,6 +118,9 @@ func (t *target) flake() builder.Ref {
 	}
 	if spec.Sets(t.definition.Data, "firmware") {
 		ref.Firmware = string(t.machine.Firmware)
+	}
+	if t.shown != "" {
+		ref.Display = t.shown
 	}
 	if isPath(img.Ref) {
 		ref.Flake = t.path(img.Ref)

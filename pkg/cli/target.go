@@ -23,6 +23,9 @@ type target struct {
 	// machine is nil when neither the project nor a flake declares it.
 	machine *spec.Machine
 	uri     string
+	// shown is the flake as it was written on the command line, where that says more than
+	// the image; else empty.
+	shown string
 	// noKVM builds the image also where nix sees no KVM.
 	noKVM bool
 	// sources is what the image's flake looked like when the command began, if it was looked at.
