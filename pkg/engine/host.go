@@ -30,6 +30,7 @@ type Host struct {
 	Screens   Screens
 	Events    Events
 	Secrets   Secrets
+	Agents    Agents
 }
 
 // Capabilities is what the host can do, read from the host and never guessed.

@@ -122,7 +122,7 @@ func (c *conn) host() *engine.Host {
 	c.lost = make(chan struct{})
 	return &engine.Host{
 		URI: c.uri, Local: c.place.local, Session: c.place.session,
-		Inspector: c, Domains: c, Pools: c, Volumes: c, Networks: c, Consoles: c, Screens: c, Events: c, Secrets: c,
+		Inspector: c, Domains: c, Pools: c, Volumes: c, Networks: c, Consoles: c, Screens: c, Events: c, Secrets: c, Agents: c,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	golibvirt "libvirt.org/go/libvirt"
 
+	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 )
 
@@ -14,6 +15,9 @@ import (
 // libvirt's numbers (errors.Is, because a wrapped error defeats type assertions).
 func (c *conn) explain(doing string, err error) error {
 	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[*engine.AgentError](err); ok {
 		return err
 	}
 	if lost(err) {

@@ -65,6 +65,8 @@ type Guest struct {
 	Prints string
 	// Echo gives back what is typed.
 	Echo bool
+	// Answers are the agent's replies; without it an agent refuses every command.
+	Answers func(command string) (string, error)
 }
 
 // target is where the pool would be made.
@@ -106,7 +108,7 @@ func NewHost(o Options) *Host {
 func (h *Host) Connect() *engine.Host {
 	return &engine.Host{
 		URI: h.options.URI, Local: !h.options.Remote, Session: h.options.Session,
-		Inspector: h, Domains: h, Pools: h, Volumes: h, Networks: h, Consoles: h, Screens: h, Events: h, Secrets: h,
+		Inspector: h, Domains: h, Pools: h, Volumes: h, Networks: h, Consoles: h, Screens: h, Events: h, Secrets: h, Agents: h,
 	}
 }
 
