@@ -17,6 +17,8 @@ need() { # PROGRAM-OR-FILE PACKAGE
 }
 need busybox busybox-static
 need dropbear dropbear-bin
+need dropbearkey dropbear-bin
+need /usr/lib/openssh/sftp-server openssh-sftp-server
 need qemu-ga qemu-guest-agent
 need modprobe kmod
 need cpio cpio
@@ -88,14 +90,15 @@ ln -s /run/resolv.conf rootfs/etc/resolv.conf
 ln -s ../run rootfs/var/run
 
 # Programs that Debian links dynamically come with the libraries they ask for.
-for program in dropbear qemu-ga resize2fs; do
+for program in dropbear dropbearkey qemu-ga resize2fs /usr/lib/openssh/sftp-server; do
 	file=$(command -v "$program")
-	install -m 755 "$file" "rootfs/usr/sbin/$program"
+	install -m 755 "$file" "rootfs/usr/sbin/${program##*/}"
 	ldd "$file" | grep -o '/[^ ]*' | while read -r library; do
 		mkdir -p "rootfs$(dirname "$library")"
 		cp -L "$library" "rootfs$library"
 	done
 done
+ln -s ../sbin/sftp-server rootfs/usr/lib/sftp-server # where dropbear looks for it
 truncate -s 64M root.img
 mke2fs -q -F -t ext4 -L tiny -m 0 -O ^has_journal -I 256 -E root_owner=0:0,lazy_itable_init=0 \
 	-U 7a1b7c1e-0000-4000-8000-000000000001 -E hash_seed=7a1b7c1e-0000-4000-8000-000000000002 root.img

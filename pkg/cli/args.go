@@ -166,6 +166,9 @@ func (r *reader) argument(word string) error {
 	}
 	if len(among) == 0 {
 		r.line.args = append(r.line.args, word)
+		if a := r.line.verb.args; a != nil && a.command && len(r.line.args) == 2 {
+			r.line.args, r.rest = append(r.line.args, r.rest...), nil
+		}
 		return nil
 	}
 	v := named(among, word)

@@ -111,7 +111,7 @@ func (c *call) engine(ctx context.Context, uri string, p *project.Project) (*eng
 	}
 	e := &engine.Engine{
 		Host: host, Version: c.deps.Version, Sink: c.progress, Log: c.log,
-		Locker: locker{c, host.URI},
+		Locker: locker{c, host.URI}, PortFree: portFree,
 	}
 	if dirs, err := c.dirs(); err == nil {
 		e.Token = c.deps.Token(dirs, host.URI)

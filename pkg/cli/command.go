@@ -32,11 +32,12 @@ type group string
 const (
 	lifecycle group = "Lifecycle"
 	look      group = "Look"
+	inside    group = "Inside"
 	build     group = "Build"
 	other     group = "Other"
 )
 
-func groups() []group { return []group{lifecycle, look, build, other} }
+func groups() []group { return []group{lifecycle, look, inside, build, other} }
 
 // example is a command line and what it is for.
 type example struct{ line, what string }
@@ -51,6 +52,9 @@ type arguments struct {
 	least, most int
 	// hint is the command that lists what could stand there.
 	hint string
+	// command says that from the second word on they are another program's command line,
+	// flags and all.
+	command bool
 	// check refuses a word that can be none; nil lets every word pass.
 	check func(word string) error
 	// complete gives the words that could stand behind those given. No host is asked
@@ -158,6 +162,7 @@ func commands() []*command {
 	all := []*command{
 		upCommand(), downCommand(), startCommand(), stopCommand(), restartCommand(),
 		planCommand(), outdatedCommand(), listCommand(), infoCommand(), ipCommand(), consoleCommand(), logsCommand(),
+		sshCommand(), execCommand(), cpCommand(), forwardCommand(), sshConfigCommand(), sshProxyCommand(),
 		initCommand(), buildCommand(), imageCommand(), validateCommand(), schemaCommand(),
 		volumeCommand(),
 		hostCommand(), doctorCommand(), versionCommand(), completionCommand(), helpCommand(), completeCommand(),

@@ -25,6 +25,8 @@ type Deps struct {
 	// Terminal is standard output itself, for the console, which must see whether it
 	// is a terminal.
 	Terminal io.Writer
+	// Diagnostics is standard error itself, for programs that run in the foreground.
+	Diagnostics io.Writer
 	// Getwd gives the current directory.
 	Getwd func() (string, error)
 	// Now gives the time.
@@ -44,7 +46,7 @@ func System(version string) *Deps {
 	return &Deps{
 		Version:  version,
 		Streams:  ui.System(),
-		Terminal: os.Stdout,
+		Terminal: os.Stdout, Diagnostics: os.Stderr,
 		Getwd:    os.Getwd,
 		Now:      time.Now,
 		Root:     os.Geteuid() == 0,

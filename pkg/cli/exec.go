@@ -4,18 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"unicode/utf8"
 
 	urfave "github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
+	"vmctl/pkg/fault"
 	"vmctl/pkg/guest"
 	"vmctl/pkg/ui"
 )
 
 func execCommand() *command {
 	return &command{
-		name: "exec", group: reachIt, takes: machineAndCommand, run: runExec,
+		name: "exec", group: inside, takes: ownWords, args: machineAndCommand(), run: runExec,
 		summary: "Run a command in a machine, without any network",
 		about: []string{
 			"Runs a command in the guest through its agent, as root, and ends with the command's exit status. What is piped in is the command's " +
@@ -29,9 +29,9 @@ func execCommand() *command {
 			{name: "no-input", short: "n", help: "do not pass standard input on, as in a loop that reads it itself"},
 		},
 		examples: []example{
-			{"vmctl exec example -- systemctl --failed", ""},
-			{"vmctl exec example -- sh -c 'journalctl -b | tail -50'", "a shell, where one is wanted"},
-			{"vmctl exec db -- pg_dump app >app.sql", ""},
+			{"vmctl exec example systemctl --failed", ""},
+			{"vmctl exec example sh -c 'journalctl -b | tail'", "a shell, where one is wanted"},
+			{"vmctl exec db pg_dump app >app.sql", ""},
 		},
 		json: `{
   "name": "example",
@@ -69,7 +69,7 @@ func statusOf(status int) error {
 func runExec(ctx context.Context, c *call, in *urfave.Context) error {
 	argv := c.line.args[1:]
 	if len(argv) == 0 {
-		return c.line.explain(usagef("no command is named").WithHint("vmctl exec %s -- uname -a; for a shell: vmctl ssh %[1]s", c.line.args[0]))
+		return c.line.explain(usagef("no command is named").WithHint("vmctl exec %s uname -a; for a shell: vmctl ssh %[1]s", c.line.args[0]))
 	}
 	m, err := c.reachable(ctx, c.line.args[0])
 	if err != nil {
@@ -80,7 +80,7 @@ func runExec(ctx context.Context, c *call, in *urfave.Context) error {
 		return err
 	}
 	command := guest.Command{Argv: argv}
-	if !in.Bool("no-input") && !isTerminal(c.streams.In) {
+	if !in.Bool("no-input") && !c.streams.InTTY {
 		command.Stdin = c.streams.In
 	}
 	c.progress.Close()
@@ -97,7 +97,7 @@ func runExec(ctx context.Context, c *call, in *urfave.Context) error {
 
 // execJSON keeps what the command prints.
 func (c *call) execJSON(ctx context.Context, m *reachable, runner guest.Runner, via string, command guest.Command) error {
-	var out, diag bounded
+	var out, diag kept
 	command.Stdout, command.Stderr = &out, &diag
 	status, err := runner.Run(ctx, command)
 	if err != nil {
@@ -107,8 +107,24 @@ func (c *call) execJSON(ctx context.Context, m *reachable, runner guest.Runner, 
 	return errors.Join(err, statusOf(status))
 }
 
-// isTerminal says that a stream is a person's terminal.
-func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
+// mostKept bounds what -o json keeps of a command's output.
+const mostKept = 64 << 20
+
+// kept keeps output up to mostKept.
+type kept struct{ content []byte }
+
+func (b *kept) Write(p []byte) (int, error) {
+	if len(b.content)+len(p) > mostKept {
+		return 0, fault.New(fault.Other, "the command prints more than fits into a JSON document").WithHint("leave out -o json, and send the output to a file")
+	}
+	b.content = append(b.content, p...)
+	return len(p), nil
+}
+
+// textOrBytes is text as it is; JSON makes base64 of bytes.
+func textOrBytes(content []byte) any {
+	if utf8.Valid(content) {
+		return string(content)
+	}
+	return content
 }

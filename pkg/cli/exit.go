@@ -58,16 +58,22 @@ var errLeft = errors.New("left by Ctrl-C")
 
 // silent says that the output has already said it.
 func silent(err error) bool {
+	if _, ended := errors.AsType[errStatus](err); ended {
+		return true
+	}
 	return errors.Is(err, errPending) || errors.Is(err, errChecks) || errors.Is(err, errLeft) || errors.Is(err, ui.ErrBrokenPipe)
 }
 
 // codeOf is the exit code of an error.
 func codeOf(err error) int {
+	var ended errStatus
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, ui.ErrBrokenPipe):
 		return exitPipe
+	case errors.As(err, &ended):
+		return int(ended)
 	case errors.Is(err, errPending):
 		return exitUsage
 	case errors.Is(err, errLeft):

@@ -50,7 +50,7 @@ func infoCommand() *command {
   "console": "vmctl console example",
   "ssh": "ssh -p 2222 127.0.0.1",
   "ports": [
-    { "address": "127.0.0.1", "host": 2222, "guest": 22, "protocol": "tcp" }
+    { "address": "127.0.0.1", "host": 2222, "guest": 22, "protocol": "tcp", "auto": false }
   ],
   "addresses": []
 }`,

@@ -53,7 +53,7 @@ func listCommand() *command {
       "memory": 1610612736,
       "image": "images/example",
       "ports": [
-        { "address": "127.0.0.1", "host": 2222, "guest": 22, "protocol": "tcp" }
+        { "address": "127.0.0.1", "host": 2222, "guest": 22, "protocol": "tcp", "auto": false }
       ],
       "addresses": []
     }

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 
 	"vmctl/pkg/spec"
@@ -13,12 +15,14 @@ type port struct {
 	Host     uint16 `json:"host"`
 	Guest    uint16 `json:"guest"`
 	Protocol string `json:"protocol"`
+	// Auto says that vmctl chose Host; it is 0 before that.
+	Auto bool `json:"auto"`
 }
 
 func portsOf(ports []spec.Port) []port {
 	all := make([]port, len(ports))
 	for i, p := range ports {
-		all[i] = port{p.Address.String(), p.Host, p.Guest, p.Protocol}
+		all[i] = port{p.Address.String(), p.Host, p.Guest, p.Protocol, p.Auto}
 	}
 	return all
 }
@@ -33,6 +37,9 @@ func (p port) String() string {
 }
 
 func (p port) listen() string {
+	if p.Host == 0 {
+		return "a port chosen by vmctl up"
+	}
 	if a, err := netip.ParseAddr(p.Address); err == nil {
 		return netip.AddrPortFrom(a, p.Host).String()
 	}
@@ -42,6 +49,9 @@ func (p port) listen() string {
 // short is the forward for a table: "2222→22", with the address when it is not this host's own.
 func (p port) short() string {
 	s := fmt.Sprintf("%d→%d", p.Host, p.Guest)
+	if p.Host == 0 {
+		s = fmt.Sprintf("auto→%d", p.Guest)
+	}
 	if p.Protocol != "tcp" {
 		s += "/" + p.Protocol
 	}
@@ -60,4 +70,19 @@ func dial(listen string) string {
 		return "127.0.0.1"
 	}
 	return listen
+}
+
+// portFree says whether a forward's port of this machine can be listened on now.
+func portFree(p spec.Port) bool {
+	address := netip.AddrPortFrom(p.Address, p.Host).String()
+	var (
+		open io.Closer
+		err  error
+	)
+	if p.Protocol == spec.UDP {
+		open, err = net.ListenPacket("udp", address)
+	} else {
+		open, err = net.Listen("tcp", address)
+	}
+	return err == nil && open.Close() == nil
 }

@@ -22,6 +22,8 @@ func TestDocumentedJSONIsWhatIsPrinted(t *testing.T) {
 		"start": machines[startResult]{}, "restart": machines[startResult]{}, "plan": machines[engine.Plan]{},
 		"list": machines[listed]{}, "info": infoResult{}, "build": buildResult{}, "validate": validateResult{},
 		"ip": ipResult{}, "volume list": volumesResult{}, "doctor": doctorResult{}, "version": versionResult{},
+		"exec": execResult{}, "cp": cpResult{}, "forward": forwardResult{},
+
 		"host list": hostsResult[listedHost]{}, "host check": hostsResult[checkedHost]{},
 		"init": initResult{}, "outdated": machines[outdatedResult]{}, "image list": imagesResult{}, "image inspect": inspectResult{}, "image prune": pruneResult{},
 	}

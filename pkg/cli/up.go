@@ -209,7 +209,7 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 		Name: name, Host: e.Host.URI, Changed: !outcome.Plan.Empty(), Started: outcome.Started,
 		Operations: outcome.Plan.Ops, Pending: outcome.Plan.Pending, Notes: outcome.Plan.Notes,
 	}
-	result.reach = c.reachOf(name, t.machine.Ports)
+	result.reach = c.reachOf(name, outcome.Ports)
 	stopped, err := c.follow(ctx, attached, outcome.Started, o.waiting, &result.Ready)
 	if err != nil || stopped {
 		return result, err
@@ -218,7 +218,7 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 	if result.Ready != "" {
 		c.waitAddress(ctx, e.Host, name, network)
 	}
-	result.reach = c.reach(ctx, e.Host, name, network, t.machine.Ports)
+	result.reach = c.reach(ctx, e.Host, name, network, outcome.Ports)
 	c.sayUp(result, time.Since(began))
 	return result, nil
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -26,6 +27,9 @@ type Engine struct {
 	Sink progress.Sink
 	// Log is for debugging.
 	Log *slog.Logger
+	// PortFree says whether nobody listens on the host's side of a forward on this
+	// machine. Nil is not known.
+	PortFree func(p spec.Port) bool
 }
 
 // Locker gives exclusive locks by name. Lock waits until ctx ends; the function it
@@ -55,6 +59,9 @@ type Options struct {
 	// BeforeBoot, when set, is called with the domain started but its CPUs held, before
 	// the guest's first instruction. It is not called for a machine that runs already.
 	BeforeBoot func(ctx context.Context) error
+
+	// avoid are ports that turned out to be taken.
+	avoid []uint16
 }
 
 // Outcome is what up found and did.
@@ -65,6 +72,8 @@ type Outcome struct {
 	Started bool
 	// LogVolume is where the console's output goes.
 	LogVolume string
+	// Ports are the forwards, with the automatic ones chosen.
+	Ports []spec.Port
 }
 
 // Plan says what Up would do, changing nothing.
@@ -120,12 +129,35 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 			return nil, err
 		}
 	}
-	if err := e.apply(ctx, plan); err != nil {
+	if plan, err = e.applyUp(ctx, w, o, plan); err != nil {
 		return nil, err
 	}
 	e.leave(ctx, plan)
 	plan.Ops = append(first, plan.Ops...)
-	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), LogVolume: LogVolume(w.Machine.Name)}, nil
+	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), LogVolume: LogVolume(w.Machine.Name), Ports: plan.ports}, nil
+}
+
+// applyUp carries out a plan, and another one when a port that was chosen is taken after
+// all: no client can see all that a host listens on. What was begun has been taken back
+// by then.
+func (e *Engine) applyUp(ctx context.Context, w Wanted, o Options, plan *Plan) (*Plan, error) {
+	for try := 1; ; try++ {
+		err := e.apply(ctx, plan)
+		port, again := takenAuto(err, plan.ports)
+		if !again || try == portTries || ctx.Err() != nil {
+			return plan, err
+		}
+		o.avoid = append(o.avoid, port)
+		e.Sink.Emit(progress.Event{
+			ID: plan.Machine + "/port", Status: progress.Note, Text: fmt.Sprintf("port %d of the host is in use: taking another one", port),
+		})
+		if plan, err = e.Plan(ctx, w, o); err == nil {
+			err = plan.allowed()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 // lockUp takes the machine's lock and, when the image has to lie in the pool, the

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
 )
 
 // snapshot is all that a plan is made from: what was on the host at one moment.
@@ -33,6 +34,8 @@ type snapshot struct {
 	// capabilities are read only when a definition has to be made.
 	capabilities *Capabilities
 	volumes      volumeSnapshot
+	// ports are the forwards with the automatic ones chosen; nil where there are none.
+	ports []spec.Port
 }
 
 // observe reads the host. It asks only for what the plan can need, and at once for what
@@ -59,6 +62,11 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	if err := e.observeDHCP(ctx, w, &s); err != nil {
 		return nil, err
 	}
+	var err error
+	if s.ports, err = e.choosePorts(ctx, w, s.domain, o.avoid); err != nil {
+		return nil, err
+	}
+	w.Machine.Ports = s.ports
 	if o.Replace || e.mayDefine(w, &s) {
 		capabilities, err := e.Host.Inspector.Capabilities(ctx)
 		if err != nil {

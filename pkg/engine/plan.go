@@ -29,6 +29,8 @@ type Plan struct {
 	leased bool
 	// left is the path of the uploaded image that the machine's root disk will have left.
 	left string
+	// ports are the forwards, with the automatic ones chosen.
+	ports []spec.Port
 }
 
 // pool is the part of the plan that makes the pool: it comes first.
@@ -75,8 +77,11 @@ func (e *Engine) plan(w Wanted, s *snapshot, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
+	if s.ports != nil {
+		w.Machine.Ports = s.ports
+	}
 	p := &planner{e: e, w: w, s: s, o: o, plan: &Plan{
-		Machine: w.Machine.Name, Host: e.Host.URI, Ops: []Op{}, Pending: []string{}, Notes: []string{},
+		ports: w.Machine.Ports, Machine: w.Machine.Name, Host: e.Host.URI, Ops: []Op{}, Pending: []string{}, Notes: []string{},
 	}}
 	if s.pool.State == PoolInactive || s.domain != nil && s.pool.State != PoolActive {
 		// A root disk that cannot be seen is not one that is gone, or was never made.

@@ -17,9 +17,14 @@ import (
 const (
 	// agentTime is how long the agent may think about one command.
 	agentTime = 20 * time.Second
-	// agentChunk is how much one guest-file-read or -write moves. libvirt's RPC takes
-	// 4 MiB in one string; in software emulation a MiB takes a third of a second.
+	// agentChunk is how much one guest-file-read asks for. libvirt's RPC takes 4 MiB in one
+	// string; in software emulation a MiB takes a third of a second.
 	agentChunk = 512 << 10
+	// agentWrite is how much goes to the guest at a time, and agentQuestion the longest
+	// command: what does not fit into the buffer of the socket to QEMU (208 KiB on Linux)
+	// in one piece never arrives, and the agent is lost for a while (libvirt 9.0).
+	agentWrite    = 96 << 10
+	agentQuestion = 160 << 10
 )
 
 // Agent works inside a guest through its agent (qemu-ga), which needs no network.
@@ -46,6 +51,10 @@ func (a *Agent) ask(ctx context.Context, command string, arguments, into any) er
 	}{command, arguments})
 	if err != nil {
 		return err
+	}
+	if len(question) > agentQuestion {
+		return fault.New(fault.Refused, "the command is too long for the guest agent of %s", a.domain).
+			WithHint("put what is long into a file: vmctl cp FILE %s:/tmp/", a.domain)
 	}
 	a.turn.Lock()
 	defer a.turn.Unlock()
@@ -133,18 +142,19 @@ func (f *file) read(ctx context.Context, most int) ([]byte, error) {
 // write writes all of p.
 func (f *file) write(ctx context.Context, p []byte) error {
 	for len(p) > 0 {
+		now := p[:min(len(p), agentWrite)]
 		var done struct {
 			Count int `json:"count"`
 		}
 		err := f.agent.ask(ctx, "guest-file-write", map[string]any{
-			"handle": f.handle, "buf-b64": base64.StdEncoding.EncodeToString(p),
+			"handle": f.handle, "buf-b64": base64.StdEncoding.EncodeToString(now),
 		}, &done)
 		if err != nil {
 			return err
 		}
-		if done.Count <= 0 || done.Count > len(p) {
-			return fault.New(fault.Refused, "the guest agent of %s wrote %d of %d bytes", f.agent.domain, done.Count, len(p)).
-				WithHint("the guest's disk may be full: vmctl exec %s -- df -h", f.agent.domain)
+		if done.Count <= 0 || done.Count > len(now) {
+			return fault.New(fault.Refused, "the guest agent of %s wrote %d of %d bytes", f.agent.domain, done.Count, len(now)).
+				WithHint("the guest's disk may be full: vmctl exec %s df -h", f.agent.domain)
 		}
 		p = p[done.Count:]
 	}

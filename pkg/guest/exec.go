@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strings"
 	"time"
 
 	"vmctl/pkg/engine"
@@ -15,7 +17,12 @@ import (
 )
 
 //go:embed exec.sh
-var execScript string
+var execSource string
+
+// execScript is the script without its comments: it shows in the guest's process list.
+func execScript() string { return comments.ReplaceAllString(execSource, "") }
+
+var comments = regexp.MustCompile(`(?m)^\s*#.*\n|^\t+`)
 
 const (
 	// pollFirst and pollMost are how often the agent is asked how a program stands: it
@@ -83,7 +90,7 @@ func (a *Agent) Run(ctx context.Context, c Command) (int, error) {
 	if c.Bulk {
 		how += "b"
 	}
-	err := r.start(ctx, script(execScript, append([]string{r.dir, how}, c.Argv...)...), whole, all)
+	err := r.start(ctx, script(execScript(), append([]string{r.dir, how}, c.Argv...)...), whole, all)
 	if noShell(err) {
 		return r.plain(ctx, input)
 	}
@@ -104,7 +111,7 @@ func (a *Agent) Run(ctx context.Context, c Command) (int, error) {
 		r.abandon(ctx)
 		return 0, err
 	}
-	if err := <-fed; err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+	if err := <-fed; err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) && notYet(err) != nil {
 		err = fmt.Errorf("standard input of %s: %w", c.Argv[0], err)
 		r.sweep(ctx)
 		return 0, err
@@ -219,9 +226,9 @@ func (r *run) openOutput(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// notYet makes a refusal to open a file no error.
+// notYet makes it no error that a file of the guest is not there.
 func notYet(err error) error {
-	if _, refused := errors.AsType[*engine.AgentError](err); refused && !disabled(err) {
+	if refused, ok := errors.AsType[*engine.AgentError](err); ok && strings.Contains(refused.Reason, "No such file") {
 		return nil
 	}
 	return err
@@ -301,9 +308,10 @@ const guestPath = "PATH=${PATH:+$PATH:}/run/current-system/sw/bin:/usr/bin:/bin\
 // stopScript ends the program's group: a signal, and a harder one when it goes on.
 const stopScript = guestPath + `d=$1; p=$(cat "$d/pid") || exit 0
 for s in INT TERM KILL; do
-	kill -s $s -- "-$p" 2>/dev/null || kill -s $s "$p" 2>/dev/null || break
+	# BusyBox complains of -- but needs none, dash needs it.
+	kill -s $s -- "$p" 2>/dev/null
 	n=0
-	while [ $n -lt 10 ] && kill -0 "$p" 2>/dev/null; do n=$((n + 1)); sleep 0.2 2>/dev/null || sleep 1; done
+	while sleep 0.2 2>/dev/null || sleep 1; kill -0 "${p#-}" 2>/dev/null && [ $n -lt 10 ]; do n=$((n + 1)); done
 done
 rm -rf "$d"`
 
@@ -329,7 +337,7 @@ func (r *run) abandon(ctx context.Context) {
 // plain runs a program without a shell's help, as in a guest that has none: its output
 // comes when it has ended, and qemu-ga keeps no more than 16 MiB of it.
 func (r *run) plain(ctx context.Context, input *input) (int, error) {
-	stdin, err := input.everything(plainInput)
+	stdin, err := input.everything(ctx, plainInput)
 	if err != nil {
 		return 0, err
 	}
@@ -356,5 +364,5 @@ func (r *run) plain(ctx context.Context, input *input) (int, error) {
 	}
 }
 
-// plainInput is the most that goes along with a command (libvirt takes 4 MiB as base64).
-const plainInput = 2 << 20
+// plainInput is the most that goes along with a command.
+const plainInput = 96 << 10

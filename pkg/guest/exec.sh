@@ -3,7 +3,8 @@
 d=$1 how=$2
 shift 2
 PATH=${PATH:+$PATH:}/run/wrappers/bin:/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-HOME=${HOME:-/root}
+# Services have no home directory, or one that nobody means.
+[ "${HOME:-/}" != / ] || HOME=/root
 export PATH HOME
 mkdir -m 700 "$d" || exit 125
 feeder='' pump=''
@@ -37,11 +38,11 @@ esac
 cd "$HOME" 2>/dev/null || cd /
 # A group of its own, so that all it starts can be stopped with it.
 own=$(command -v setsid)
-run='d=$1; shift; echo $$ >"$d/pid"; exec "$@"'
+run='echo "$1$$" >"$2/pid"; shift 2; exec "$@"'
 if [ "$feeder" ]; then
-	$own /bin/sh -c "$run" vmctl "$d" "$@" <"$d/in" >"$d/out" 2>"$d/err"
+	$own /bin/sh -c "$run" vmctl "${own:+-}" "$d" "$@" <"$d/in" >"$d/out" 2>"$d/err"
 else
-	$own /bin/sh -c "$run" vmctl "$d" "$@" >"$d/out" 2>"$d/err"
+	$own /bin/sh -c "$run" vmctl "${own:+-}" "$d" "$@" >"$d/out" 2>"$d/err"
 fi
 status=$?
 [ -z "$feeder" ] || kill "$feeder" 2>/dev/null

@@ -5,114 +5,146 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
-	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 )
 
-// input reads ahead, so that input which has ended can be told from input that comes.
+// input reads ahead, so that input which has ended can be told from input that comes,
+// and so that much that comes in little parts leaves in few.
 type input struct {
-	pieces <-chan piece
-	// begun is what whole has taken out of it.
-	begun []byte
-	ended bool
-	err   error
-}
+	// changed has a word in it after something came; room after something was taken.
+	changed, room chan struct{}
 
-type piece struct {
-	data []byte
-	err  error
+	mu     sync.Mutex
+	buffer []byte
+	ended  bool
+	err    error
 }
 
 // newInput begins to read; r may be nil. A Read that waits for a terminal cannot be cut
 // short: it ends with the process.
 func newInput(r io.Reader) *input {
-	if r == nil {
-		return &input{ended: true}
+	i := &input{changed: make(chan struct{}, 1), room: make(chan struct{}, 1), ended: r == nil}
+	if r != nil {
+		go i.read(r)
 	}
-	pieces := make(chan piece, 1)
-	go func() {
-		defer close(pieces)
-		for {
-			p := make([]byte, agentChunk)
-			n, err := r.Read(p)
-			if n > 0 {
-				pieces <- piece{data: p[:n]}
-			}
-			if err != nil {
-				if !errors.Is(err, io.EOF) {
-					pieces <- piece{err: err}
-				}
-				return
+	return i
+}
+
+func (i *input) read(r io.Reader) {
+	p := make([]byte, agentChunk)
+	for {
+		n, err := r.Read(p)
+		i.mu.Lock()
+		i.buffer = append(i.buffer, p[:n]...)
+		if err != nil {
+			i.ended = true
+			if !errors.Is(err, io.EOF) {
+				i.err = err
 			}
 		}
-	}()
-	return &input{pieces: pieces}
+		full := len(i.buffer) >= agentChunk
+		i.mu.Unlock()
+		wake(i.changed)
+		if err != nil {
+			return
+		}
+		if full {
+			<-i.room
+		}
+	}
+}
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// look says how much there is, and whether that is all.
+func (i *input) look() (n int, ended bool, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.buffer), i.ended, i.err
+}
+
+// take gives what there is, at most so many bytes.
+func (i *input) take(most int) []byte {
+	i.mu.Lock()
+	n := min(len(i.buffer), most)
+	p := i.buffer[:n:n]
+	if i.buffer = i.buffer[n:]; len(i.buffer) == 0 {
+		i.buffer = nil
+	}
+	less := len(i.buffer) < agentChunk
+	i.mu.Unlock()
+	if less {
+		wake(i.room)
+	}
+	return p
 }
 
 // whole gives all of it when it is little and has ended already.
 func (i *input) whole() ([]byte, bool) {
 	timer := time.NewTimer(inputTime)
 	defer timer.Stop()
-	for !i.ended && len(i.begun) <= wholeInput {
+	for {
+		n, ended, err := i.look()
+		switch {
+		case n > wholeInput || err != nil:
+			return nil, false
+		case ended:
+			return i.take(n), true
+		}
 		select {
-		case p, open := <-i.pieces:
-			i.take(p, open)
+		case <-i.changed:
 		case <-timer.C:
 			return nil, false
 		}
 	}
-	return i.begun, i.ended && i.err == nil && len(i.begun) <= wholeInput
-}
-
-func (i *input) take(p piece, open bool) {
-	i.begun = append(i.begun, p.data...)
-	if !open || p.err != nil {
-		i.ended, i.err = true, p.err
-	}
 }
 
 // everything waits for the end.
-func (i *input) everything(most int) ([]byte, error) {
-	for !i.ended && len(i.begun) <= most {
-		p, open := <-i.pieces
-		i.take(p, open)
-	}
-	if len(i.begun) > most {
-		return nil, fault.New(fault.Refused, "standard input is larger than the guest agent takes without a shell in the guest")
-	}
-	return i.begun, i.err
-}
-
-// piece gives the next bytes, or io.EOF.
-func (i *input) piece(ctx context.Context) ([]byte, error) {
-	if len(i.begun) == 0 && !i.ended {
+func (i *input) everything(ctx context.Context, most int) ([]byte, error) {
+	for {
+		n, ended, err := i.look()
+		switch {
+		case err != nil:
+			return nil, err
+		case n > most:
+			return nil, fault.New(fault.Refused, "standard input is larger than the guest agent takes without a shell in the guest")
+		case ended:
+			return i.take(n), nil
+		}
 		select {
-		case p, open := <-i.pieces:
-			i.take(p, open)
+		case <-i.changed:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
-	// What else is there already goes along.
-	for more := true; more && !i.ended && len(i.begun) < agentChunk; {
+}
+
+// piece gives the next bytes, or io.EOF.
+func (i *input) piece(ctx context.Context) ([]byte, error) {
+	for {
+		n, ended, err := i.look()
+		switch {
+		case n > 0:
+			return i.take(agentChunk), nil
+		case err != nil:
+			return nil, err
+		case ended:
+			return nil, io.EOF
+		}
 		select {
-		case p, open := <-i.pieces:
-			i.take(p, open)
-		default:
-			more = false
+		case <-i.changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
-	if n := min(len(i.begun), agentChunk); n > 0 {
-		p := i.begun[:n]
-		i.begun = i.begun[n:]
-		return p, nil
-	}
-	if i.err != nil {
-		return nil, i.err
-	}
-	return nil, io.EOF
 }
 
 const (
@@ -148,20 +180,10 @@ func (r *run) feed(ctx context.Context, in *input) error {
 			err = next.flush(ctx)
 		}
 		if err != nil {
-			return r.over(ctx, err)
+			// That a file is not there says that the program has ended: its directory goes first.
+			return err
 		}
 	}
-}
-
-// over tells a program that has ended, and its directory with it, from real trouble.
-func (r *run) over(ctx context.Context, err error) error {
-	if _, refused := errors.AsType[*engine.AgentError](err); !refused {
-		return err
-	}
-	if s, look := r.state(ctx); look == nil && s.Exited || ctx.Err() != nil {
-		return nil
-	}
-	return r.agent.refusal(err, "hand over standard input")
 }
 
 // opened opens the script's pipe as soon as there is one. r+ waits for no reader.

@@ -27,7 +27,7 @@ func (c *conn) explain(doing string, err error) error {
 	message := text(err)
 	for _, rule := range rules {
 		if m := rule.match(message); m != nil {
-			f := because(rule.kind, "cannot "+doing+": "+expand(rule.why, m), err)
+			f := because(rule.kind, "cannot "+doing+": "+expand(rule.why, m), portTaken(message, err))
 			if rule.hint != "" {
 				return f.WithHint("%s", expand(rule.hint, m))
 			}

@@ -63,6 +63,7 @@ type recPort struct {
 	Address  string `xml:"address,attr"`
 	Host     uint16 `xml:"host,attr"`
 	Guest    uint16 `xml:"guest,attr"`
+	Auto     bool   `xml:"auto,attr,omitempty"`
 }
 
 type recCard struct {
@@ -110,7 +111,7 @@ func toRecord(r engine.Record) record {
 		Network: r.Network,
 	}
 	for _, p := range r.Ports {
-		out.Ports = append(out.Ports, recPort{p.Protocol, p.Address.String(), p.Host, p.Guest})
+		out.Ports = append(out.Ports, recPort{p.Protocol, p.Address.String(), p.Host, p.Guest, p.Auto})
 	}
 	if r.Life > 0 {
 		out.Life = strconv.Itoa(r.Life)
@@ -156,7 +157,7 @@ func fromRecord(in record) *engine.Record {
 		if err != nil {
 			continue
 		}
-		out.Ports = append(out.Ports, spec.Port{Address: address, Host: p.Host, Guest: p.Guest, Protocol: p.Protocol})
+		out.Ports = append(out.Ports, spec.Port{Address: address, Host: p.Host, Guest: p.Guest, Protocol: p.Protocol, Auto: p.Auto})
 	}
 	for _, v := range in.Volumes {
 		out.Volumes = append(out.Volumes, engine.RecordVolume{Name: v.Name, Mount: v.Mount, Format: spec.FileSystem(v.Format), Path: v.Path})

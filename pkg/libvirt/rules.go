@@ -1,9 +1,12 @@
 package libvirt
 
 import (
+	"errors"
 	"regexp"
 	"strconv"
+	"strings"
 
+	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 )
 
@@ -17,6 +20,9 @@ type rule struct {
 
 func (r rule) match(message string) []string { return r.pattern.FindStringSubmatch(message) }
 
+// hostForward is QEMU's complaint about a port that something else listens on.
+var hostForward = regexp.MustCompile(`Could not set up host forwarding rule '(?:tcp|udp):([^']*?)-:`)
+
 // rules are tried in order, on errors of calls.
 var rules = []rule{
 	{
@@ -28,9 +34,9 @@ var rules = []rule{
 		fault.NotFound, "there is no $1 $2", "",
 	},
 	{
-		regexp.MustCompile(`Could not set up host forwarding rule '(?:tcp|udp):([^']*?)-:`),
+		hostForward,
 		fault.Refused, "port $1 of the host is already in use",
-		"stop what listens there (ss -ltnp shows it), or choose another host port in the definition",
+		"stop what listens there (ss -ltnp shows it), or write auto for the host's port in the definition",
 	},
 	{
 		regexp.MustCompile(`Failed to get (?:shared )?"(?:write|consistent read)" lock`),
@@ -175,4 +181,15 @@ func expand(template string, match []string) string {
 		}
 		return printable(match[n])
 	})
+}
+
+// portTaken makes an error about a taken port one that callers can tell; others stay.
+func portTaken(message string, err error) error {
+	m := hostForward.FindStringSubmatch(message)
+	if m == nil {
+		return err
+	}
+	at := strings.LastIndexByte(m[1], ':')
+	n, _ := strconv.ParseUint(m[1][at+1:], 10, 16)
+	return errors.Join(&engine.PortTaken{Port: uint16(n)}, err)
 }

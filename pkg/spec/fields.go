@@ -114,7 +114,8 @@ func fields() fieldTable {
 			Field: Field{
 				Key: "ports", Type: "list of [ADDRESS:]HOST:GUEST[/udp]", Default: "none", Example: `["2222:22"]`,
 				Doc: "Ports of the host that lead to ports of the guest, on user networking only. Without an address " +
-					"only the host itself can connect (127.0.0.1); 0.0.0.0 lets everybody in.",
+					"only the host itself can connect (127.0.0.1); 0.0.0.0 lets everybody in. auto for HOST takes a free port, which stays the machine's: " +
+					"vmctl info and vmctl ip show it.",
 			},
 			words:  []string{"forward", "forwards", "hostfwd", "publish", "portforwards"},
 			schema: list(text(portPattern, portLength), maxPorts), read: readPorts,
@@ -122,6 +123,7 @@ func fields() fieldTable {
 		interfacesField(),
 		cloudInitField(),
 		readyField(),
+		sshField(),
 		{
 			Field: Field{
 				Key: "autostart", Type: "true or false", Default: "false", Example: "true",

@@ -60,6 +60,8 @@ type Machine struct {
 	Ready Ready
 	// XML is put into the domain's.
 	XML []Fragment
+	// SSH is how a person logs in.
+	SSH SSH
 	// Autostart starts the machine when the host boots.
 	Autostart bool
 	// Host is a libvirt connection URI, or empty for the command line's choice.
@@ -153,8 +155,10 @@ func (i Image) String() string {
 type Port struct {
 	// Address is the host address listened on; 127.0.0.1 when the definition names none.
 	Address netip.Addr
-	// Host and Guest are the port numbers.
+	// Host and Guest are the port numbers. Host is 0 for one that is not chosen yet.
 	Host, Guest uint16
 	// Protocol is "tcp" or "udp".
 	Protocol string
+	// Auto says that vmctl chooses Host.
+	Auto bool
 }

@@ -57,6 +57,7 @@ func Defaults(name string) *Machine {
 		Image:    Image{Kind: ImageFlake, Ref: "images/" + name},
 		Memory:   defaultMemory,
 		CPUs:     defaultCPUs,
+		SSH:      freshSSH(""),
 		Accel:    AccelAuto,
 		Firmware: FirmwareBIOS,
 	}

@@ -15,12 +15,16 @@ const (
 	UDP = "udp"
 )
 
+// auto stands for a port of the host that vmctl chooses.
+const auto = "auto"
+
 // ParsePort reads HOST:GUEST, ADDRESS:HOST:GUEST or [IPV6]:HOST:GUEST, each with
-// an optional /tcp or /udp. Without an address only this host itself can connect.
+// an optional /tcp or /udp; HOST may be auto. Without an address only this host itself
+// can connect.
 func ParsePort(s string) (Port, error) {
 	bad := func(why string) *fault.Error {
 		return fault.New(fault.Usage, "%s is not a port forward: %s", quote(s), why).
-			WithHint("write [ADDRESS:]HOST:GUEST[/udp], such as 2222:22 or 0.0.0.0:8080:80")
+			WithHint("write [ADDRESS:]HOST:GUEST[/udp], such as 2222:22, auto:22 or 0.0.0.0:8080:80")
 	}
 	port := Port{Address: loopback(), Protocol: TCP}
 	text, protocol, hasProtocol := strings.Cut(s, "/")
@@ -61,6 +65,10 @@ func ParsePort(s string) (Port, error) {
 		word   string
 		number *uint16
 	}{{host, &port.Host}, {guest, &port.Guest}} {
+		if side.word == auto && side.number == &port.Host {
+			port.Auto = true
+			continue
+		}
 		if from, to, ok := strings.Cut(side.word, "-"); ok && digits(from) && digits(to) {
 			return Port{}, bad("a range of ports is not supported").WithHint("write one entry for each port")
 		}
@@ -75,12 +83,18 @@ func ParsePort(s string) (Port, error) {
 
 // String is the forward written out in full, such as 127.0.0.1:2222:22/tcp.
 func (p Port) String() string {
+	if p.Auto && p.Host == 0 {
+		if p.Address.Is6() {
+			return fmt.Sprintf("[%s]:%s:%d/%s", p.Address, auto, p.Guest, p.Protocol)
+		}
+		return fmt.Sprintf("%s:%s:%d/%s", p.Address, auto, p.Guest, p.Protocol)
+	}
 	return fmt.Sprintf("%s:%d/%s", netip.AddrPortFrom(p.Address, p.Host), p.Guest, p.Protocol)
 }
 
 // clashes reports whether both forwards would listen on the same port.
 func (p Port) clashes(q Port) bool {
-	return p.Host == q.Host && p.Protocol == q.Protocol && p.Address.Is4() == q.Address.Is4() &&
+	return p.Host == q.Host && p.Host != 0 && p.Protocol == q.Protocol && p.Address.Is4() == q.Address.Is4() &&
 		(p.Address == q.Address || p.Address.IsUnspecified() || q.Address.IsUnspecified())
 }
 

@@ -10,7 +10,7 @@ import (
 
 const (
 	sizePattern = `^\s*[0-9]+(\.[0-9]+)?\s*([TGMK]iB|[TGMKk]?B)\s*$`
-	portPattern = `^(([0-9.]+|\[[0-9A-Fa-f:.]+\]):)?[1-9][0-9]{0,4}:[1-9][0-9]{0,4}(/(tcp|udp))?$`
+	portPattern = `^(([0-9.]+|\[[0-9A-Fa-f:.]+\]):)?([1-9][0-9]{0,4}|auto):[1-9][0-9]{0,4}(/(tcp|udp))?$`
 )
 
 // Schema is the JSON schema (draft 2020-12) of a definition, for editors. It

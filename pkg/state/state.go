@@ -66,6 +66,18 @@ func (d Dirs) GCRoots(hostURI, machine string) string {
 	return filepath.Join(d.State, "gcroots", fileName(hostURI), machine)
 }
 
+// KnownHosts is the file with the ssh host keys of one machine on one host.
+func (d Dirs) KnownHosts(hostURI, machine string) string {
+	return filepath.Join(d.State, "ssh", "known", fileName(hostURI), machine)
+}
+
+// SSHConfig is the directory of the files that ~/.ssh/config includes, and the one of a
+// project in it; an empty project is that of machines outside of any.
+func (d Dirs) SSHConfig(project string) (dir, file string) {
+	dir = filepath.Join(d.State, "ssh", "config.d")
+	return dir, filepath.Join(dir, fileName("project-"+project))
+}
+
 // fileName makes any string one path element that stays readable.
 func fileName(s string) string {
 	return strings.Map(func(r rune) rune {

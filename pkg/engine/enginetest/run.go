@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"slices"
 
@@ -61,7 +62,10 @@ func (h *Host) startable(d *domain) error {
 		for _, p := range other.live.ports {
 			for _, q := range d.config.ports {
 				if p.Address == q.Address && p.Host == q.Host && p.Protocol == q.Protocol {
-					return fault.New(fault.Refused, "cannot start domain %s: port %s:%d of the host is already in use", d.name, q.Address, q.Host)
+					return &fault.Error{
+						Kind: fault.Refused, Cause: &engine.PortTaken{Port: q.Host},
+						Msg: fmt.Sprintf("cannot start domain %s: port %s:%d of the host is already in use", d.name, q.Address, q.Host),
+					}
 				}
 			}
 		}
