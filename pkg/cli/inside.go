@@ -70,11 +70,29 @@ func (c *call) reachable(ctx context.Context, name string) (*reachable, error) {
 	if !d.State.Active() {
 		return nil, fault.New(fault.Refused, "%s is %s: nothing runs in it", name, d.State).WithHint("vmctl start %s", name)
 	}
-	m := &reachable{c: c, name: name, uri: t.uri, host: e.Host, d: d, ssh: spec.SSH{User: spec.SSHUser, Port: spec.SSHPort}}
+	m := &reachable{c: c, name: name, uri: t.uri, host: e.Host, d: d, ssh: spec.SSH{User: rootUser, Port: spec.SSHPort}}
 	if t.machine != nil {
-		m.ssh, m.project = t.machine.SSH, t.project.Dir
+		m.ssh, m.project = c.sshOf(t.machine), t.project.Dir
 	}
 	return m, nil
+}
+
+// rootUser is who logs in where nothing says otherwise.
+const rootUser = "root"
+
+// sshOf is how a person logs in to a declared machine.
+func (c *call) sshOf(machine *spec.Machine) spec.SSH {
+	s := machine.SSH
+	switch {
+	case s.User != "":
+	case !seeded(machine):
+		s.User = rootUser
+	case machine.CloudInit.User != "":
+		s.User = machine.CloudInit.User
+	default:
+		s.User = c.guestUser()
+	}
+	return s
 }
 
 // record is what the machine was started with.

@@ -88,7 +88,7 @@ func (c *call) sshHosts(ctx context.Context) ([]sshHost, error) {
 				return nil, err
 			}
 			seen[m.Name] = true
-			hosts = append(hosts, sshHost{m.Name, uri, m.SSH, dir})
+			hosts = append(hosts, sshHost{m.Name, uri, c.sshOf(m), dir})
 		}
 	}
 	uri, err := c.uri("")
@@ -107,7 +107,7 @@ func (c *call) sshHosts(ctx context.Context) ([]sshHost, error) {
 		if !d.Managed || d.Record == nil || seen[d.Name] || spec.CheckName(d.Name) != nil || dir != "" && d.Record.Project != "" && d.Record.Project != dir {
 			continue
 		}
-		hosts = append(hosts, sshHost{d.Name, uri, spec.SSH{User: spec.SSHUser, Port: spec.SSHPort}, ""})
+		hosts = append(hosts, sshHost{d.Name, uri, spec.SSH{User: rootUser, Port: spec.SSHPort}, ""})
 	}
 	return hosts, spec.Join(err, invalid)
 }

@@ -123,7 +123,7 @@ func TestDefaults(t *testing.T) {
 	assert.Equal(t, &spec.Machine{
 		Name: "web", Image: spec.Image{Kind: spec.ImageFlake, Ref: "images/web"},
 		Memory: spec.GiB, CPUs: 2, Accel: spec.AccelAuto, Firmware: spec.FirmwareBIOS,
-		SSH: spec.SSH{User: "root", Port: 22},
+		SSH: spec.SSH{Port: 22},
 	}, spec.Defaults("web"))
 }
 

@@ -10,11 +10,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// The defaults of SSH.
-const (
-	SSHUser = "root"
-	SSHPort = 22
-)
+// SSHPort is where ssh servers listen.
+const SSHPort = 22
 
 const (
 	loginLength  = 32
@@ -24,7 +21,7 @@ const (
 
 // SSH is how a person logs in to the guest.
 type SSH struct {
-	// User is the account in the guest.
+	// User is the account in the guest; empty is the one that cloud-init makes, else root.
 	User string
 	// Key is a file with a private key on the client, relative to the project; a leading
 	// ~/ is the home directory. Empty leaves the choice to ssh.
@@ -33,12 +30,12 @@ type SSH struct {
 	Port uint16
 }
 
-func freshSSH(string) SSH { return SSH{User: SSHUser, Port: SSHPort} }
+func freshSSH(string) SSH { return SSH{Port: SSHPort} }
 
 func sshField() field {
 	return single(field{
 		Field: Field{
-			Key: "ssh", Type: "mapping of user, key and port", Default: "root, the keys that ssh itself takes, and port 22",
+			Key: "ssh", Type: "mapping of user, key and port", Default: "the user that cloud-init makes, else root; the keys that ssh itself takes; port 22",
 			Example: `{"user": "admin"}`,
 			Doc:     "How vmctl ssh, cp and forward log in to the guest. It changes nothing in the machine itself.",
 		},
@@ -52,7 +49,7 @@ func sshFields(t *SSH) fieldTable {
 	return fieldTable{
 		{
 			Field: Field{
-				Key: "user", Type: "text", Default: SSHUser, Example: "admin",
+				Key: "user", Type: "text", Default: "the user that cloud-init makes, else root", Example: "admin",
 				Doc: "The account in the guest.",
 			},
 			words:  []string{"username", "login", "name", "account"},
