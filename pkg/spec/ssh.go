@@ -16,7 +16,7 @@ const SSHPort = 22
 const (
 	loginLength  = 32
 	loginPattern = `^[A-Za-z0-9_][A-Za-z0-9_.-]*$`
-	keyPattern  = `^[^-\s"'\\$%][^\s"'\\$%]*$`
+	keyPattern   = `^[^-\s"'\\$%][^\s"'\\$%]*$`
 )
 
 // SSH is how a person logs in to the guest.
