@@ -2,9 +2,13 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"vmctl/pkg/engine"
+	"vmctl/pkg/image"
 	"vmctl/pkg/spec"
 	"vmctl/pkg/ui"
 )
@@ -31,7 +35,9 @@ func buildCommand() *command {
   "fileSize": 1503657984,
   "attr": "nixosConfigurations.example.config.system.build.qcow2",
   "drv": "/nix/store/p1c4…-nixos-disk-image.drv",
-  "cached": true
+  "cached": true,
+  "digest": "sha256:9f2c…",
+  "origin": ` + originJSON + `
 }`,
 	}
 }
@@ -48,6 +54,9 @@ type buildResult struct {
 	Attr     string    `json:"attr"`
 	Drv      string    `json:"drv"`
 	Cached   bool      `json:"cached"`
+	// Digest is of the file's bytes. Origin is where it came from, as far as it is known.
+	Digest string        `json:"digest"`
+	Origin engine.Origin `json:"origin"`
 }
 
 func runBuild(ctx context.Context, c *call, in *urfave.Context) error {
@@ -64,13 +73,36 @@ func runBuild(ctx context.Context, c *call, in *urfave.Context) error {
 	if err := c.keepBuild(t, found); err != nil {
 		return err
 	}
-	c.progress.Close()
 	if !c.json() {
+		c.progress.Close()
 		return c.print(found.image.Path + "\n")
 	}
+	digest, err := c.digest(ctx, t, found)
+	if err != nil {
+		return err
+	}
+	c.progress.Close()
 	return ui.JSON(c.streams, buildResult{
 		Name: t.name, Path: found.image.Path, ID: found.image.ID, Format: found.image.Format,
 		Size: found.image.Size, FileSize: found.image.FileSize,
 		Attr: found.built.Attr, Drv: found.built.Drv, Cached: found.built.Cached,
+		Digest: digest, Origin: found.image.Origin,
 	})
+}
+
+// digest is that of an image file's bytes. One that nix built is named by its store path
+// and was not read for that: it is read now, once.
+func (c *call) digest(ctx context.Context, t *target, f *foundImage) (string, error) {
+	if sum, ok := strings.CutPrefix(f.image.ID, "sha256-"); ok && len(sum) == sha256.Size*2 {
+		return "sha256:" + sum, nil
+	}
+	dirs, err := c.dirs()
+	if err != nil {
+		return "", err
+	}
+	read, err := image.Open(ctx, f.image.Path, image.Options{Cache: dirs.Cache, Progress: c.progress, Task: t.name + "/digest"})
+	if err != nil {
+		return "", err
+	}
+	return "sha256:" + strings.TrimPrefix(read.ID, "sha256-"), nil
 }
