@@ -6,5 +6,6 @@
     ./spec.nix
     ./guest.nix
     ./image.nix
+    ./volumes.nix
   ];
 }

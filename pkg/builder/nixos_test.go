@@ -77,17 +77,44 @@ type made struct {
 			}
 		}
 		FileSystems map[string]struct {
-			Device, FsType string
-			AutoResize     bool
+			Device, FsType         string
+			AutoResize, AutoFormat bool
+			Options                []string
 		}
 		Networking  struct{ HostName string }
 		Services    struct{ QemuGuest struct{ Enable bool } }
 		SwapDevices []any
+		Units       []string
+		Grow        map[string]string
+		FsPackages  []string
 	}
 	Arguments struct {
 		DiskSize, Format, PartitionTableType, Label string
 		CopyChannel                                 bool
 	}
+}
+
+func TestVolumesAreMounted(t *testing.T) {
+	l := newNixOS(t, `{ vmctl.volumes = { data = { mountPoint = "/data"; fsType = "xfs"; }; raw.size = 1; }; }`, nil)
+	ref := l.ref()
+	ref.Attr = "web"
+	res, err := l.build(ref)
+	require.NoError(t, err)
+	m := read(t, res)
+	volume := m.System.FileSystems["/data"]
+	assert.Equal(t, "/dev/disk/by-id/virtio-data", volume.Device)
+	assert.Equal(t, "xfs", volume.FsType)
+	assert.True(t, volume.AutoFormat)
+	assert.True(t, volume.AutoResize)
+	assert.Equal(t, []string{"nofail"}, volume.Options)
+	assert.Len(t, m.System.FileSystems, 2)
+	assert.Contains(t, m.System.Units, "vmctl-grow@")
+	assert.Contains(t, m.System.Grow["vmctl-grow@"], "systemd-growfs")
+	assert.Equal(t, []string{"e2fsprogs", "xfsprogs", "btrfs-progs"}, m.System.FsPackages)
+
+	l.write("images/test/configuration.nix", `{ vmctl.volumes.a-name-longer-than-twenty = { }; }`)
+	_, err = l.build(ref)
+	require.ErrorContains(t, err, "the configuration contradicts itself")
 }
 
 func read(t testing.TB, res Result) (m made) {

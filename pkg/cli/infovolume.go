@@ -28,7 +28,7 @@ type infoVolume struct {
 }
 
 // guestDevice is where a guest finds a disk by its serial.
-func guestDevice(serial string) string { return "/dev/disk/by-id/virtio-" + serial }
+func guestDevice(serial string) string { return spec.Volume{Name: serial}.Device() }
 
 // infoVolumes are the volumes of a machine as the host has it, and those that it was
 // detached from and that stay.

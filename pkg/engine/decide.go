@@ -20,7 +20,7 @@ func namesDevices(m *spec.Machine) bool {
 // cannot do before anything is changed.
 func (p *planner) decide(d *Definition) error {
 	for _, part := range []func(*Definition) error{
-		p.decideShares, p.decideCPU, p.decidePages, p.decideScreen, p.decideCards, p.decideDevices,
+		p.decideShares, p.decideMounts, p.decideCPU, p.decidePages, p.decideScreen, p.decideCards, p.decideDevices,
 	} {
 		if err := part(d); err != nil {
 			return err

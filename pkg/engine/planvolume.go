@@ -168,6 +168,16 @@ func (p *planner) sourceVolume(v spec.Volume) error {
 	return nil
 }
 
+// decideMounts tells the guest where its volumes belong.
+func (p *planner) decideMounts(d *Definition) error {
+	for _, v := range d.Machine.Volumes {
+		if v.Mount != "" {
+			d.Mounts = append(d.Mounts, v.Fstab())
+		}
+	}
+	return nil
+}
+
 // detachVolumes plans what the running guest has to let go of.
 func (p *planner) detachVolumes() {
 	d := p.s.domain

@@ -40,7 +40,9 @@ func (e *Engine) DataVolumes(ctx context.Context, machine string) ([]DataVolumeI
 		return nil, err
 	}
 	var all []DataVolumeInfo
-	named := func(name string) bool { return slices.ContainsFunc(files, func(v Volume) bool { return v.Name == name }) }
+	named := func(name string) bool {
+		return slices.ContainsFunc(files, func(v Volume) bool { return v.Name == name })
+	}
 	for _, f := range files {
 		file, marker := strings.CutSuffix(f.Name, importSuffix)
 		if m, name, ok := parseDataVolume(file); ok && (!marker || !named(file)) {

@@ -57,6 +57,20 @@ type Volume struct {
 // Own says that vmctl makes the volume, rather than attaching what is there.
 func (v Volume) Own() bool { return v.Path == "" && v.Source == "" }
 
+// Device is where the guest finds the volume.
+func (v Volume) Device() string { return "/dev/disk/by-id/virtio-" + v.Name }
+
+// Fstab is the line of fstab(5) that mounts the volume. systemd makes the file system
+// while the volume is empty, and grows it. A guest boots also without the volume.
+// Source: systemd.mount(5), x-systemd.makefs and x-systemd.growfs.
+func (v Volume) Fstab() string {
+	options, check := "nofail,x-systemd.makefs,x-systemd.growfs", "2"
+	if v.ReadOnly {
+		options, check = "ro,nofail", "0"
+	}
+	return fmt.Sprintf("%s %s %s %s 0 %s", v.Device(), v.Mount, v.Format, options, check)
+}
+
 // FileSystem is what a guest makes on an empty volume.
 type FileSystem string
 

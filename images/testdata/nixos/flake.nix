@@ -10,6 +10,10 @@
           pkgs = {
             inherit system;
             lib = import ./lib;
+            e2fsprogs.name = "e2fsprogs";
+            xfsprogs.name = "xfsprogs";
+            btrfs-progs.name = "btrfs-progs";
+            util-linux.name = "util-linux";
             stdenv.hostPlatform = { inherit system; isAarch = false; isx86 = true; };
           };
         } // specialArgs;

@@ -28,13 +28,16 @@ in
     services.getty.autologinUser = option (types.nullOr types.str) null;
     services.openssh.enable = option types.bool false;
     services.qemuGuest.enable = option types.bool false;
+    services.fstrim.enable = option types.bool false;
     services.udev.extraRules = option types.lines "";
     swapDevices = option (types.listOf types.unspecified) [ ];
+    system.fsPackages = option (types.listOf types.package) [ ];
     system.stateVersion = option types.str "25.11";
     system.nixos.release = option types.str "25.11";
     system.build = option (types.lazyAttrsOf types.unspecified) { };
     system.activationScripts = option (types.attrsOf types.anything) { };
-    systemd = option (types.attrsOf types.anything) { };
+    systemd.package = option types.unspecified "/systemd";
+    systemd.services = option (types.attrsOf types.anything) { };
     users = option (types.attrsOf types.anything) { };
     virtualisation.vmVariant = mkOption { type = types.attrs; default = { }; apply = said: { virtualisation = { memorySize = 1024; cores = 1; diskSize = 1024; forwardPorts = [ ]; } // said.virtualisation or { }; }; };
     fileSystems = mkOption {
@@ -64,7 +67,10 @@ in
       text = builtins.toJSON {
         inherit (config) boot environment networking services swapDevices;
         fileSystems = lib.filterAttrs (_: fs: fs.enable) config.fileSystems;
+        units = builtins.attrNames config.systemd.services;
+        fsPackages = map (p: p.name) config.system.fsPackages;
+        grow = builtins.mapAttrs (_: unit: unit.script or "") config.systemd.services;
       };
-      args = [ "-c" "echo \"$text\" > $out" ];
+      args = [ "-c" "printf '%s\\n' \"$text\" > $out" ];
     };
 }
