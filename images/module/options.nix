@@ -101,14 +101,27 @@ in
 
     credentials = mkOption {
       default = { };
-      example = { token.source = "secrets/token"; };
-      description = "Secrets that are handed to the machine when it starts: systemd finds them as system credentials. Only where they come from is said here; nix never reads them.";
+      example = { token.source = "~/.secrets/token"; };
+      description = "Secrets that are handed to the machine when it starts: units get them with LoadCredential. Each has one of source, env, command, sops and age. Only where they come from is said here; nix never reads them.";
       type = types.attrsOf (types.submodule {
-        options.source = mkOption {
-          type = types.str;
-          description = "Where vmctl gets it, as in the key secrets of a definition. A string and no path: a path would be copied into the nix store.";
+        options = {
+          source = text "A file on the machine that runs vmctl, relative to the project. A string and no path: a path would be copied into the nix store.";
+          env = text "An environment variable of vmctl.";
+          command = optional (types.listOf types.str) "A program with its arguments; what it prints is the secret.";
+          sops = text "A file that sops decrypts, or FILE#key.";
+          age = text "A file encrypted with age.";
+          persist = mkOption {
+            type = types.bool;
+            default = false;
+            description = "Keep the secret on the root disk, encrypted with systemd-creds, for boots that vmctl does not begin.";
+          };
         };
       });
+    };
+    identity = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Take the ssh host key that vmctl makes and keeps, so that sops-nix and agenix work from the first boot.";
     };
 
     interfaces = mkOption {

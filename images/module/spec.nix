@@ -18,6 +18,6 @@ in
     nixos = { inherit (config.system) stateVersion; release = config.system.nixos.release or null; };
     inherit (cfg)
       memorySize cores diskSize firmware secureBoot autostart network
-      ports volumes shares credentials interfaces;
+      ports volumes shares credentials identity interfaces;
   };
 }

@@ -29,10 +29,14 @@ type call struct {
 	hosts openHosts
 	// flakes are what the command line names machines by, if not by their names.
 	flakes map[string]namedFlake
+	// hidden are variables that hold secrets, and were taken out of the environment.
+	hidden map[string]string
+	// unguard ends what keeps secrets out of core dumps; nil without secrets.
+	unguard func()
 }
 
 func newCall(deps *Deps, l *line) *call {
-	c := &call{deps: deps, line: l, streams: deps.Streams, flakes: map[string]namedFlake{}}
+	c := &call{deps: deps, line: l, streams: deps.Streams, flakes: map[string]namedFlake{}, hidden: map[string]string{}}
 	mode, err := ui.ParseMode(c.global("progress"))
 	if err != nil || c.global("quiet") != "" {
 		mode = ui.ModeQuiet
@@ -54,6 +58,9 @@ func (c *call) json() bool { return c.global("output") == outputJSON }
 
 // close ends what was opened.
 func (c *call) close() {
+	if c.unguard != nil {
+		c.unguard()
+	}
 	for uri, closer := range c.hosts.all() {
 		if err := closer.Close(); err != nil {
 			c.log.Debug("close connection", "uri", uri, "error", err)

@@ -31,6 +31,9 @@ type Deps struct {
 	Getwd func() (string, error)
 	// Now gives the time.
 	Now func() time.Time
+	// Unsetenv takes a variable out of the environment of programs that are started; nil
+	// leaves all in.
+	Unsetenv func(name string)
 	// Root says that the user is root.
 	Root bool
 	// Token tells this client's uploads to a host from those of others.
@@ -49,6 +52,7 @@ func System(version string) *Deps {
 		Terminal: os.Stdout, Diagnostics: os.Stderr,
 		Getwd:    os.Getwd,
 		Now:      time.Now,
+		Unsetenv: func(name string) { _ = os.Unsetenv(name) }, // fails for names that cannot be
 		Root:     os.Geteuid() == 0,
 		OpenHost: func(ctx context.Context, uri string) (*engine.Host, io.Closer, error) { return libvirt.Open(ctx, uri) },
 		Images:   systemImages,

@@ -62,7 +62,7 @@ func runPlan(ctx context.Context, c *call, in *urfave.Context) error {
 			return err
 		}
 		defer found.done()
-		plan, err := e.Plan(ctx, t.wanted(found), o.Options)
+		plan, err := e.Plan(ctx, c.handed(t, found), o.Options)
 		if err != nil {
 			return err
 		}

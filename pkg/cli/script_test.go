@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -260,10 +262,26 @@ func scriptHost(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(s.host.DeleteVolume(context.Background(), engine.LogVolume(arg(1))))
 	case "print": // NAME TEXT
 		s.host.Print(arg(1), strings.NewReplacer(`\n`, "\r\n", `\e`, "\x1b").Replace(arg(2)))
-	case "guest": // NAME obeys|stubborn|silent|ADDRESS: how it behaves from its next boot on
+	case "taken": // NAME: prints what the guest took when it was handed secrets last
+		for r := tar.NewReader(bytes.NewReader(s.host.Taken(arg(1)))); ; {
+			h, err := r.Next()
+			if err != nil {
+				break
+			}
+			content, err := io.ReadAll(r)
+			ts.Check(err)
+			if strings.HasPrefix(h.Name, "ssh/") {
+				content = []byte("…")
+			}
+			_, err = fmt.Fprintf(ts.Stdout(), "%s %s\n", h.Name, bytes.TrimSpace(content))
+			ts.Check(err)
+		}
+	case "guest": // NAME obeys|takes|stubborn|silent|ADDRESS: how it behaves from its next boot on
 		switch arg(2) {
 		case "obeys":
 			s.host.SetGuest(arg(1), enginetest.Guest{Agent: true})
+		case "takes":
+			s.host.SetGuest(arg(1), enginetest.Guest{Agent: true, TakesSecrets: true})
 		case "stubborn":
 			s.host.SetGuest(arg(1), enginetest.Guest{IgnoresShutdown: true})
 		case "silent":

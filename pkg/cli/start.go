@@ -90,12 +90,17 @@ func (c *call) start(ctx context.Context, name string, w waiting) (*startResult,
 	if w.console {
 		beforeBoot = attached.beforeBoot
 	}
-	started, err := e.Start(ctx, name, beforeBoot)
+	if t.machine == nil {
+		if d, err := e.Managed(ctx, name); err == nil {
+			c.lost(t, d)
+		}
+	}
+	did, err := e.Start(ctx, name, engine.StartOptions{BeforeBoot: beforeBoot, Delivery: c.delivery(t)})
 	if err != nil {
 		return nil, c.known(ctx, t, e, err)
 	}
-	r := &startResult{Name: name, Host: e.Host.URI, Started: started, reach: c.reachOf(name, nil)}
-	stopped, err := c.follow(ctx, attached, started, w, &r.Ready)
+	r := &startResult{Name: name, Host: e.Host.URI, Started: did.Booted, reach: c.reachOf(name, nil)}
+	stopped, err := c.follow(ctx, attached, watched{e, name, did.Delivering}, did.Booted, w, &r.Ready)
 	if err != nil || stopped {
 		return r, err
 	}

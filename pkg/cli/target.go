@@ -65,6 +65,7 @@ func (c *call) defined(p *project.Project, name string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.hideSecrets(m)
 	return &target{name: name, project: p, definition: d, machine: m, uri: uri}, nil
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -195,7 +196,7 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 	if o.console {
 		o.BeforeBoot = attached.beforeBoot
 	}
-	outcome, err := e.Up(ctx, t.wanted(found), o.Options)
+	outcome, err := e.Up(ctx, c.handed(t, found), o.Options)
 	if err != nil {
 		// Whatever the domain uses now, its image's root is one of those that are there.
 		found.abandon(ctx, e.Host, name)
@@ -210,7 +211,8 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 		Operations: outcome.Plan.Ops, Pending: outcome.Plan.Pending, Notes: outcome.Plan.Notes,
 	}
 	result.reach = c.reachOf(name, outcome.Ports)
-	stopped, err := c.follow(ctx, attached, outcome.Started, o.waiting, &result.Ready)
+	c.forgetful(t, outcome.Plan)
+	stopped, err := c.follow(ctx, attached, watched{e, name, outcome.Delivering}, outcome.Started, o.waiting, &result.Ready)
 	if err != nil || stopped {
 		return result, err
 	}
@@ -231,18 +233,26 @@ type waiting struct {
 
 // follow shows the console or waits until the guest is ready. It reports whether the
 // machine stopped under the console.
-func (c *call) follow(ctx context.Context, a *attachment, started bool, w waiting, ready *string) (stopped bool, err error) {
+// With secrets it waits in any case until the guest has taken them: they must not stay
+// on the host.
+func (c *call) follow(ctx context.Context, a *attachment, g watched, started bool, w waiting, ready *string) (stopped bool, err error) {
 	switch {
 	case w.console:
 		log := readLog(a.host, a.name)
 		if a.open != nil {
 			log = nil // the stream has it all
 		}
-		return c.attach(ctx, a, log)
-	case w.none || !started:
+		taken := g.deliver(ctx, nil, w.timeout)
+		stopped, err = c.attach(ctx, a, log)
+		return stopped, errors.Join(err, taken())
+	case !started:
+		return false, g.deliver(ctx, nil, runningTakes)()
+	case w.none && !g.delivering:
 		return false, nil
+	case w.none:
+		return false, g.deliver(ctx, nil, w.timeout)()
 	}
-	*ready, err = guest.Wait(ctx, a.host, a.name, guest.Options{Timeout: w.timeout, Log: engine.LogVolume(a.name), Sink: c.progress})
+	*ready, err = c.wait(ctx, g, guest.Options{Timeout: w.timeout, Log: engine.LogVolume(a.name), Sink: c.progress})
 	return false, err
 }
 

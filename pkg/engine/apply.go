@@ -26,6 +26,9 @@ func (e *Engine) apply(ctx context.Context, p *Plan) error {
 	}
 	var undo []step
 	for _, o := range p.Ops {
+		if o.run == nil {
+			continue
+		}
 		err := e.perform(ctx, p.Machine, o)
 		if errors.Is(err, errElsewhere) {
 			return err

@@ -27,7 +27,7 @@ func (e *Engine) record(w Wanted, base string) Record {
 		Memory: m.Memory, CPUs: m.CPUs, Disk: m.Disk, Accel: m.Accel,
 		Firmware: m.Firmware, SecureBoot: m.SecureBoot,
 		Network: m.ResolveNetwork(e.Host.Session), Ports: m.Ports,
-		Interfaces: m.Interfaces, Shares: undecided(m.Shares), Settings: settings(&m),
+		Interfaces: m.Interfaces, Shares: undecided(m.Shares), Settings: settings(&m), Secrets: w.Delivery.names(),
 	}
 }
 
@@ -50,6 +50,9 @@ func (e *Engine) changes(w Wanted, d *Domain) []change {
 	add("network", was.Network != want.Network, was.Network, want.Network, false)
 	add("ports", !slices.Equal(was.Ports, want.Ports), portList(was.Ports), portList(want.Ports), false)
 	all = append(all, further(was, want)...)
+	if c, differs := deliveryChange(w, was.Secrets); differs {
+		all = append(all, c)
+	}
 	add("project", was.Project != want.Project, was.Project, want.Project, true)
 	add("definition format", was.Rendering < want.Rendering, was.Rendering, want.Rendering, false)
 	return all

@@ -80,6 +80,10 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 	for _, v := range volumes {
 		removal.Existed = true
 		removal.Volumes = append(removal.Volumes, v.Name)
+		if v.Name == DeliveryVolume(name) {
+			plan.Ops = append(plan.Ops, discarding(v.Name, "")...)
+			continue
+		}
 		plan.Ops = append(plan.Ops, deleteVolume(v.Name, ""))
 	}
 	if domain != nil {
@@ -128,7 +132,7 @@ func (e *Engine) machineVolumes(ctx context.Context, name string) ([]Volume, err
 	own := []string{RootVolume(name), VarsVolume(name, false), VarsVolume(name, true)}
 	for _, v := range all {
 		// The log's rotated pieces carry a number behind its name.
-		if slices.Contains(own, v.Name) || strings.HasPrefix(v.Name, LogVolume(name)) || isMedium(name, v.Name) {
+		if slices.Contains(own, v.Name) || strings.HasPrefix(v.Name, LogVolume(name)) || isMedium(name, v.Name) || v.Name == DeliveryVolume(name) {
 			made = append(made, v)
 		}
 	}

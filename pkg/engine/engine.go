@@ -44,6 +44,8 @@ type Wanted struct {
 	Machine spec.Machine
 	Image   Image
 	Media   []Medium
+	// Delivery is nil for a machine without secrets.
+	Delivery *Delivery
 }
 
 // Options are what a person may ask of up and plan beyond the definition.
@@ -70,6 +72,8 @@ type Outcome struct {
 	Plan *Plan
 	// Started says that this run booted the guest.
 	Started bool
+	// Delivering says that Deliver has to follow.
+	Delivering bool
 	// LogVolume is where the console's output goes.
 	LogVolume string
 	// Ports are the forwards, with the automatic ones chosen.
@@ -134,7 +138,7 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 	}
 	e.leave(ctx, plan)
 	plan.Ops = append(first, plan.Ops...)
-	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), LogVolume: LogVolume(w.Machine.Name), Ports: plan.ports}, nil
+	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), Delivering: plan.has(ActionHandOver), LogVolume: LogVolume(w.Machine.Name), Ports: plan.ports}, nil
 }
 
 // applyUp carries out a plan, and another one when a port that was chosen is taken after

@@ -110,7 +110,7 @@ var changing = []string{
 	"DefinePool", "BuildPool", "AutostartPool", "StartPool", "CreateOverlay", "CreateVolume", "Upload",
 	"ResizeVolume", "DeleteVolume", "StartNetwork", "DefineDomain", "StartDomain", "ResumeDomain",
 	"ShutdownDomain", "DestroyDomain", "UndefineDomain", "SetAutostart", "SetLiveMemory", "SetLiveCPUs", "ResizeLiveDisk",
-	"AttachDisk", "DetachDisk", "CreateEncrypted", "DefineSecret", "SetSecret", "DeleteSecret",
+	"AttachDisk", "LendDisk", "DetachDisk", "CreateEncrypted", "DefineSecret", "SetSecret", "DeleteSecret",
 }
 
 // killed runs f in a goroutine that ends, as if by SIGKILL, right before the n-th call
@@ -362,7 +362,7 @@ func TestForeignDomainsAreNeverTouched(t *testing.T) {
 		},
 		"down":  func() error { _, err := e.Down(t.Context(), "example", engine.DownOptions{Force: true}); return err },
 		"stop":  func() error { _, err := e.Stop(t.Context(), "example", engine.DownOptions{Force: true}); return err },
-		"start": func() error { _, err := e.Start(t.Context(), "example", nil); return err },
+		"start": func() error { _, err := e.Start(t.Context(), "example", engine.StartOptions{}); return err },
 	} {
 		err := run()
 		require.Error(t, err, verb)
@@ -393,9 +393,9 @@ func TestStopping(t *testing.T) {
 			how, err = on(h).Stop(t.Context(), "example", tc.o)
 			require.NoError(t, err)
 			assert.Equal(t, engine.HaltedAlready, how)
-			started, err := on(h).Start(t.Context(), "example", nil)
+			started, err := on(h).Start(t.Context(), "example", engine.StartOptions{})
 			require.NoError(t, err)
-			assert.True(t, started)
+			assert.True(t, started.Booted)
 		})
 	}
 }

@@ -251,6 +251,9 @@ type Domains interface {
 	// unless they have one with its serial. It is refused (fault.Refused) while the disk is
 	// in use elsewhere, and when the guest has no room for another.
 	AttachDisk(ctx context.Context, name string, disk Disk) error
+	// LendDisk gives a disk to the running guest alone, unless it has one with its serial: no
+	// definition names it, and it is gone when the guest stops or gives it back.
+	LendDisk(ctx context.Context, name string, disk Disk) error
 	// DetachDisk takes the disk with a serial away from the guest, if it runs, and from the
 	// persistent definition. The guest has to let go of it: when it does not within a few
 	// seconds, that is fault.Timeout. NotFound when neither has it.
@@ -414,6 +417,7 @@ const (
 	EventStopped      EventKind = "stopped"
 	EventCrashed      EventKind = "crashed"
 	EventAgent        EventKind = "agent connected"
+	EventDisk         EventKind = "disk let go"
 	EventUndefined    EventKind = "undefined"
 	EventOther        EventKind = "other"
 	EventDisconnected EventKind = "connection lost"

@@ -39,32 +39,48 @@ func (e *Engine) Stop(ctx context.Context, name string, o DownOptions) (string, 
 	if !d.State.Active() {
 		return how, nil
 	}
-	err = e.apply(ctx, &Plan{Machine: name, Ops: []Op{op(ActionStopDomain, name, "",
+	ops := []Op{op(ActionStopDomain, name, "",
 		func(ctx context.Context, e *Engine) error {
 			var err error
 			how, err = e.halt(ctx, name, o.Timeout, o.Force)
 			return err
-		}, nil)}})
+		}, nil)}
+	if v, err := found(e.Host.Volumes.Volume(ctx, DeliveryVolume(name))); err == nil && v != nil {
+		ops = append(ops, discarding(v.Name, "the guest that it was for is off")...)
+	}
+	err = e.apply(ctx, &Plan{Machine: name, Ops: ops})
 	return how, err
 }
 
-// Start boots a machine as it was defined last, whatever its definition says now. It
-// reports false when the guest ran already.
-func (e *Engine) Start(ctx context.Context, name string, beforeBoot func(context.Context) error) (bool, error) {
+// StartOptions are what a boot needs beyond the definition that the host has.
+type StartOptions struct {
+	// BeforeBoot is Options.BeforeBoot.
+	BeforeBoot func(ctx context.Context) error
+	// Delivery is Wanted.Delivery.
+	Delivery *Delivery
+}
+
+// Started is what a start did.
+type Started struct {
+	// Booted is false when the guest ran already.
+	Booted bool
+	// Delivering says that Deliver has to follow.
+	Delivering bool
+}
+
+// Start boots a machine as it was defined last, whatever its definition says now.
+func (e *Engine) Start(ctx context.Context, name string, o StartOptions) (Started, error) {
 	unlock, err := e.Locker.Lock(ctx, name)
 	if err != nil {
-		return false, err
+		return Started{}, err
 	}
 	defer unlock()
-	d, err := e.managed(ctx, name)
+	p, err := e.pushing(ctx, name, o.Delivery)
 	if err != nil {
-		return false, err
+		return Started{}, err
 	}
-	p := &planner{
-		e: e, w: Wanted{}, s: &snapshot{domain: d}, o: Options{BeforeBoot: beforeBoot},
-		plan: &Plan{Machine: name, Host: e.Host.URI},
-	}
-	p.w.Machine.Name = name
+	d := p.s.domain
+	p.o.BeforeBoot = o.BeforeBoot
 	if !d.State.Active() {
 		for _, network := range networks(d.Record.cards()) {
 			if n, err := e.Host.Networks.Network(ctx, network); err == nil && !n.Active {
@@ -72,6 +88,8 @@ func (e *Engine) Start(ctx context.Context, name string, beforeBoot func(context
 			}
 		}
 	}
+	p.dropLeft()
 	p.boot()
-	return p.plan.has(ActionStartDomain), e.apply(ctx, p.plan)
+	p.handRunning(nil)
+	return Started{Booted: p.plan.has(ActionStartDomain), Delivering: p.plan.has(ActionHandOver)}, e.apply(ctx, p.plan)
 }

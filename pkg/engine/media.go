@@ -25,27 +25,19 @@ type Medium struct {
 	// Make gives the content for one life of the machine, which is that of its root disk:
 	// life is the same until the disk is made anew. It is a pure function.
 	Make func(life string) ([]byte, error)
-	// Secret content is delivered anew at each boot that up begins. Nothing that is made
-	// from it is ever noted, and what is on the host of it is never trusted.
-	Secret bool
 }
 
 // Role says what a medium is for.
 type Role string
 
-// The roles. Their volumes are known by these words: down removes them.
-const (
-	RoleSeed        Role = "seed"
-	RoleCredentials Role = "credentials"
-)
+// RoleSeed is the one role so far. Volumes of media are known by their role: down removes
+// them. Secrets are no medium: see Delivery.
+const RoleSeed Role = "seed"
 
-// The serials by which guests find media.
-const (
-	SerialSeed        = "vmctl-seed"
-	SerialCredentials = "vmctl-creds"
-)
+// SerialSeed is what the guest finds the seed by.
+const SerialSeed = "vmctl-seed"
 
-// MediumRecord is what the metadata says of a medium that is no secret.
+// MediumRecord is what the metadata says of a medium.
 type MediumRecord struct {
 	Role   Role
 	Serial string
@@ -53,12 +45,7 @@ type MediumRecord struct {
 	Digest string
 }
 
-// SecretVolume is the name of the volume of a secret medium.
-func SecretVolume(machine string, role Role) string {
-	return volumePrefix(machine) + string(role) + ".img"
-}
-
-// mediumVolume is the name of the volume of any other medium. It says what is in it: a
+// mediumVolume is the name of a medium's volume. It says what is in it: a
 // changed one lies beside the old one, which a running guest may still have, and an old
 // definition never meets a new content.
 func mediumVolume(machine string, r MediumRecord) string {
@@ -70,7 +57,7 @@ const digestLetters = 16
 // marker marks that a medium was uploaded whole: libvirt cannot rename.
 func marker(volume string) string { return volume + ".ok" }
 
-var mediumName = regexp.MustCompile(`^(` + string(RoleSeed) + `|` + string(RoleCredentials) + `)(\.[0-9a-f]+)?\.img(\.ok)?$`)
+var mediumName = regexp.MustCompile(`^` + string(RoleSeed) + `(\.[0-9a-f]+)?\.img(\.ok)?$`)
 
 // isMedium says whether a volume of the machine is one of its media, or the marker of one.
 func isMedium(machine, volume string) bool {
@@ -82,7 +69,6 @@ func isMedium(machine, volume string) bool {
 type medium struct {
 	MediumRecord
 	content []byte
-	secret  bool
 	// volume is its name.
 	volume string
 }
@@ -104,24 +90,20 @@ func makeMedia(w Wanted, life string) ([]medium, error) {
 			}
 			content = made
 		}
-		out := medium{MediumRecord: MediumRecord{Role: m.Role, Serial: m.Serial}, content: content, secret: m.Secret}
-		if out.volume = SecretVolume(w.Machine.Name, m.Role); !m.Secret {
-			sum := sha256.Sum256(content)
-			out.Digest = hex.EncodeToString(sum[:])
-			out.volume = mediumVolume(w.Machine.Name, out.MediumRecord)
-		}
+		out := medium{MediumRecord: MediumRecord{Role: m.Role, Serial: m.Serial}, content: content}
+		sum := sha256.Sum256(content)
+		out.Digest = hex.EncodeToString(sum[:])
+		out.volume = mediumVolume(w.Machine.Name, out.MediumRecord)
 		all = append(all, out)
 	}
 	return all, nil
 }
 
-// recordsOf are the records of the media that are no secrets.
+// recordsOf are the records of media.
 func recordsOf(media []medium) []MediumRecord {
 	var all []MediumRecord
 	for _, m := range media {
-		if !m.secret {
-			all = append(all, m.MediumRecord)
-		}
+		all = append(all, m.MediumRecord)
 	}
 	return all
 }
@@ -219,7 +201,7 @@ func differences(from, to []MediumRecord) []change {
 		return "none"
 	}
 	var all []change
-	for _, role := range []Role{RoleSeed, RoleCredentials} {
+	for _, role := range []Role{RoleSeed} {
 		if was, want := short(from, role), short(to, role); was != want {
 			all = append(all, change{key: string(role), from: was, to: want})
 		}

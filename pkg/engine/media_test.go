@@ -15,16 +15,13 @@ import (
 	"vmctl/pkg/fault"
 )
 
-const secretText = "correct horse battery staple"
-
-// told is a machine with a seed, which names the machine's life, and a secret.
+// told is a machine with a seed, which names the machine's life.
 func told(seed string) engine.Wanted {
 	w := inStore()
 	w.Media = []engine.Medium{
 		{Role: engine.RoleSeed, Serial: engine.SerialSeed, Make: func(life string) ([]byte, error) {
 			return bytes.Repeat([]byte(seed+" "+life+"\n"), 100), nil
 		}},
-		{Role: engine.RoleCredentials, Serial: engine.SerialCredentials, Content: []byte(secretText), Secret: true},
 	}
 	return w
 }
@@ -73,14 +70,13 @@ func TestMediaComeWithTheMachineAndGoWithIt(t *testing.T) {
 	w.Image = inFile(t).Image
 	up(t, h, w, engine.Options{})
 	defined, live := attached(t, h)
-	assert.Equal(t, []string{engine.SerialSeed, engine.SerialCredentials}, defined)
+	assert.Equal(t, []string{engine.SerialSeed}, defined)
 	assert.Equal(t, defined, live)
 	require.Len(t, seeds(h), 1)
-	assert.Equal(t, secretText, read(t, h, engine.SecretVolume("example", engine.RoleCredentials)))
 
 	d, err := h.Domain(t.Context(), "example")
 	require.NoError(t, err)
-	require.Len(t, d.Record.Media, 1, "a secret leaves no trace in the metadata")
+	require.Len(t, d.Record.Media, 1)
 	assert.Equal(t, engine.RoleSeed, d.Record.Media[0].Role)
 
 	h.Forget()

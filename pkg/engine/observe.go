@@ -34,6 +34,7 @@ type snapshot struct {
 	// capabilities are read only when a definition has to be made.
 	capabilities *Capabilities
 	volumes      volumeSnapshot
+	delivering   delivering
 	// ports are the forwards with the automatic ones chosen; nil where there are none.
 	ports []spec.Port
 }
@@ -53,6 +54,7 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	if err := parts.Wait(); err != nil {
 		return nil, err
 	}
+	s.delivering.lent = lent(s.domain)
 	if err := e.observeMedia(ctx, w, o, &s); err != nil {
 		return nil, err
 	}
@@ -86,6 +88,9 @@ func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *sna
 		return err
 	}
 	if err := e.observeVolumes(ctx, w, s); err != nil {
+		return err
+	}
+	if err := e.observeDelivery(ctx, w.Machine.Name, s); err != nil {
 		return err
 	}
 	if s.root, err = found(e.Host.Volumes.Volume(ctx, RootVolume(w.Machine.Name))); err != nil || e.inPlace(w.Image) {

@@ -31,6 +31,8 @@ const (
 	ActionSetMemory     Action = "set memory"
 	ActionSetCPUs       Action = "set cpus"
 	ActionResizeDisk    Action = "resize disk"
+	ActionWipeVolume    Action = "wipe volume"
+	ActionHandOver      Action = "hand over secrets"
 	ActionStopDomain    Action = "stop domain"
 	ActionStartDomain   Action = "start domain"
 	ActionAttach        Action = "attach console"
@@ -64,6 +66,7 @@ type Op struct {
 	Destructive bool `json:"destructive"`
 	When        When `json:"when"`
 
+	// run is nil for what Deliver does, when the guest runs.
 	run func(ctx context.Context, e *Engine, report func(sent int64)) error
 	// undo is nil where there is nothing to take back.
 	undo func(ctx context.Context, e *Engine) error

@@ -121,6 +121,9 @@ type planner struct {
 	remade bool
 	// base is what the root disk lies on, or will.
 	base Base
+	// heldBack says that the guest's CPUs are held because a run was cut short before its
+	// secrets were there.
+	heldBack bool
 	// starting is set when the plan is carried out and has come to the start.
 	starting bool
 }

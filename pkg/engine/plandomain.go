@@ -24,6 +24,9 @@ func (p *planner) domain() error {
 		// Before the definition forgets them: it is what says that they are ours.
 		p.detachVolumes()
 	}
+	if p.running() {
+		p.dropLeft()
+	}
 	if err := p.release(); err != nil {
 		return err
 	}
@@ -47,10 +50,24 @@ func (p *planner) domain() error {
 	p.restart(all)
 	p.dropMedia()
 	if !p.running() {
-		p.deliver()
+		p.dropDelivery()
 	}
 	p.boot()
+	p.handRunning(all)
 	return nil
+}
+
+// handRunning plans for a guest that runs before and after the plan: it is handed secrets
+// that were added, and what it was being handed by a run that was cut short.
+func (p *planner) handRunning(all []change) {
+	switch {
+	case !p.running() || p.plan.has(ActionHandOver):
+	case contains(all, "secrets") && p.w.Delivery != nil:
+		p.handAgain()
+		p.finish(nameList(p.w.Delivery.Names))
+	case p.s.delivering.lent && p.s.delivering.volume:
+		p.finish("an earlier run was cut short")
+	}
 }
 
 func (p *planner) network() error {
@@ -161,7 +178,11 @@ func removing(name string, starting *bool) step {
 		}
 		volumes, err := e.machineVolumes(ctx, name)
 		for _, v := range volumes {
-			if v.Name != RootVolume(name) && err == nil {
+			switch {
+			case v.Name == RootVolume(name) || err != nil:
+			case v.Name == DeliveryVolume(name):
+				err = e.discard(ctx, v.Name)
+			default:
 				err = e.Host.Volumes.DeleteVolume(ctx, v.Name)
 			}
 		}
@@ -300,9 +321,16 @@ func (p *planner) boot() {
 	resume := op(ActionResumeDomain, name, "paused",
 		func(ctx context.Context, e *Engine) error { return e.Host.Domains.ResumeDomain(ctx, name) }, nil)
 	if p.running() {
-		if p.s.domain.State == StatePaused {
-			p.add(resume)
+		if p.s.domain.State != StatePaused {
+			return
 		}
+		if p.heldBack && !p.s.delivering.lent {
+			// It was to get its secrets first, and had not come to its first instruction.
+			p.loadDelivery()
+			p.handOver()
+			p.finish(nameList(p.w.Delivery.names()))
+		}
+		p.add(resume)
 		return
 	}
 	cause := "shut off"
@@ -313,12 +341,22 @@ func (p *planner) boot() {
 		cause = "new"
 	}
 	held := p.o.BeforeBoot
+	p.loadDelivery()
 	p.add(op(ActionStartDomain, name, cause,
-		p.start(held != nil),
+		p.start(held != nil || p.w.Delivery != nil),
 		func(ctx context.Context, e *Engine) error { return e.Host.Domains.DestroyDomain(ctx, name) }))
+	p.handOver()
 	if held != nil {
 		resume.Cause = "the console is attached"
 		p.add(op(ActionAttach, name, "before the guest's first instruction",
-			func(ctx context.Context, _ *Engine) error { return held(ctx) }, nil), resume)
+			func(ctx context.Context, _ *Engine) error { return held(ctx) }, nil))
+	}
+	switch {
+	case p.w.Delivery != nil:
+		resume.Cause = "its secrets are there"
+		p.add(resume)
+		p.finish(nameList(p.w.Delivery.Names))
+	case held != nil:
+		p.add(resume)
 	}
 }

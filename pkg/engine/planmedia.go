@@ -9,7 +9,7 @@ import (
 	"vmctl/pkg/spec"
 )
 
-// media plans the volumes of the media that are no secrets, before the definition that
+// media plans the volumes of the media, before the definition that
 // has them.
 func (p *planner) media() error {
 	if p.remade {
@@ -21,9 +21,7 @@ func (p *planner) media() error {
 		p.s.media = media
 	}
 	for _, m := range p.s.media {
-		if !m.secret {
-			p.place(m)
-		}
+		p.place(m)
 	}
 	return nil
 }
@@ -75,14 +73,11 @@ func unlessDefined(machine, medium, volume string) step {
 	}
 }
 
-// mediaDisks are the media as the definition has them. Secret ones are not in it: they
-// are attached for one boot.
+// mediaDisks are the media as the definition has them.
 func (p *planner) mediaDisks(target string) []Disk {
 	var all []Disk
 	for _, m := range p.s.media {
-		if !m.secret {
-			all = append(all, m.disk(target))
-		}
+		all = append(all, m.disk(target))
 	}
 	return all
 }
@@ -105,23 +100,4 @@ func (p *planner) usesMedium(name string) bool {
 		return false
 	}
 	return slices.ContainsFunc(p.s.domain.Live.Attached, func(d Disk) bool { return strings.HasSuffix(d.Path, "/"+name) })
-}
-
-// deliver plans the secret media of the boot that comes next. What is there of earlier
-// ones is not looked at: it goes.
-func (p *planner) deliver() {
-	name, target := p.w.Machine.Name, strings.TrimSuffix(p.s.pool.Target, "/")
-	for _, m := range p.s.media {
-		if !m.secret {
-			continue
-		}
-		if slices.Contains(p.s.mediaVolumes, m.volume) {
-			p.add(deleteVolume(m.volume, "left by an earlier boot"))
-		}
-		p.fill(m, "for this boot")
-		disk := m.disk(target)
-		p.add(op(ActionAttachDisk, name, string(m.Role),
-			func(ctx context.Context, e *Engine) error { return e.Host.Domains.AttachDisk(ctx, name, disk) },
-			func(ctx context.Context, e *Engine) error { return e.Host.Domains.DetachDisk(ctx, name, disk.Serial) }))
-	}
 }

@@ -50,6 +50,8 @@ type Record struct {
 	Shares []Share
 	// Settings are the other keys that were declared, in words by which a change shows.
 	Settings []Setting
+	// Secrets are the names of what the guest is handed at each boot.
+	Secrets []string
 }
 
 // namespace makes the machines' UUIDs; it was drawn once and must never change.

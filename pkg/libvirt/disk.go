@@ -140,13 +140,22 @@ func sides(d *golibvirt.Domain) ([]side, error) {
 
 // AttachDisk gives a disk to the running guest and to the definition.
 func (c *conn) AttachDisk(ctx context.Context, name string, disk engine.Disk) error {
+	return c.attachDisk(ctx, name, disk, false)
+}
+
+// LendDisk gives a disk to the running guest alone.
+func (c *conn) LendDisk(ctx context.Context, name string, disk engine.Disk) error {
+	return c.attachDisk(ctx, name, disk, true)
+}
+
+func (c *conn) attachDisk(ctx context.Context, name string, disk engine.Disk, lend bool) error {
 	return c.onDomain(ctx, "attach disk "+quoteName(disk.Serial)+" to", name, func(d *golibvirt.Domain) error {
 		all, err := sides(d)
 		if err != nil {
 			return err
 		}
 		for _, s := range all {
-			if s.xml.device(disk.Serial) != "" {
+			if s.xml.device(disk.Serial) != "" || lend && s.flag != golibvirt.DOMAIN_DEVICE_MODIFY_LIVE {
 				continue
 			}
 			device, err := domainxml.FreeDevice(s.xml.devices())

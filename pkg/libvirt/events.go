@@ -61,6 +61,9 @@ func (e *events) register(l *golibvirt.Connect) error {
 	if id, err := l.DomainEventAgentLifecycleRegister(nil, e.agent); err == nil {
 		e.ids = append(e.ids, id)
 	}
+	if id, err := l.DomainEventDeviceRemovedRegister(nil, e.removed); err == nil {
+		e.ids = append(e.ids, id)
+	}
 	return nil
 }
 
@@ -112,6 +115,11 @@ func (e *events) agent(_ *golibvirt.Connect, d *golibvirt.Domain, event *golibvi
 		kind = engine.EventAgent
 	}
 	e.tell(d, kind)
+}
+
+// removed is told of all devices; only disks come and go.
+func (e *events) removed(_ *golibvirt.Connect, d *golibvirt.Domain, _ *golibvirt.DomainEventDeviceRemoved) {
+	e.tell(d, engine.EventDisk)
 }
 
 // watch is a queue between libvirt's event loop, which must never block, and a

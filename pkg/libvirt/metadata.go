@@ -37,6 +37,7 @@ type record struct {
 	SecureBoot string       `xml:"secure-boot,omitempty"`
 	Network    string       `xml:"network,omitempty"`
 	Ports      []recPort    `xml:"port"`
+	Secrets    []recName    `xml:"secret"`
 	Life       string       `xml:"life,omitempty"`
 	Media      []recMedium  `xml:"medium"`
 	Volumes    []recVolume  `xml:"volume"`
@@ -56,6 +57,10 @@ type recVolume struct {
 	Mount  string `xml:"mount,attr,omitempty"`
 	Format string `xml:"format,attr,omitempty"`
 	Path   string `xml:"path,attr,omitempty"`
+}
+
+type recName struct {
+	Name string `xml:"name,attr"`
 }
 
 type recPort struct {
@@ -113,6 +118,9 @@ func toRecord(r engine.Record) record {
 	for _, p := range r.Ports {
 		out.Ports = append(out.Ports, recPort{p.Protocol, p.Address.String(), p.Host, p.Guest, p.Auto})
 	}
+	for _, name := range r.Secrets {
+		out.Secrets = append(out.Secrets, recName{name})
+	}
 	if r.Life > 0 {
 		out.Life = strconv.Itoa(r.Life)
 	}
@@ -158,6 +166,9 @@ func fromRecord(in record) *engine.Record {
 			continue
 		}
 		out.Ports = append(out.Ports, spec.Port{Address: address, Host: p.Host, Guest: p.Guest, Protocol: p.Protocol, Auto: p.Auto})
+	}
+	for _, s := range in.Secrets {
+		out.Secrets = append(out.Secrets, printable(s.Name))
 	}
 	for _, v := range in.Volumes {
 		out.Volumes = append(out.Volumes, engine.RecordVolume{Name: v.Name, Mount: v.Mount, Format: spec.FileSystem(v.Format), Path: v.Path})

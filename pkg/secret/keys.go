@@ -134,6 +134,20 @@ func (k Keys) Load(project, machine string) (*HostKey, error) {
 	return key, nil
 }
 
+// Of opens what is encrypted to a machine; nothing when it has no key yet.
+func (k Keys) Of(project, machine string) Identities {
+	return func() ([]age.Identity, error) {
+		own, err := k.Load(project, machine)
+		if fault.Is(err, fault.NotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return own.Identities()
+	}
+}
+
 // Make gives the machine's key and makes it if there is none. The caller wipes it.
 func (k Keys) Make(project, machine string) (*HostKey, error) {
 	key, err := k.Load(project, machine)

@@ -42,8 +42,13 @@ type described struct {
 		Source, Target string
 		ReadOnly       bool
 	}
-	Credentials map[string]struct{ Source string }
-	Interfaces  []struct {
+	Credentials map[string]struct {
+		Source, Env, Sops, Age *string
+		Command                []string
+		Persist                bool
+	}
+	Identity   bool
+	Interfaces []struct {
 		Network, Bridge, Macvtap, MAC, Address, Model *string
 		User                                          bool
 	}
@@ -171,7 +176,18 @@ func (s *described) lists(keys map[string]any) {
 		shares[name] = share
 	}
 	for name, v := range s.Credentials {
-		secrets[name] = v.Source
+		secret := map[string]any{}
+		set(secret, "file", v.Source)
+		set(secret, "env", v.Env)
+		set(secret, "sops", v.Sops)
+		set(secret, "age", v.Age)
+		if v.Command != nil {
+			secret["command"] = v.Command
+		}
+		if v.Persist {
+			secret["persist"] = true
+		}
+		secrets[name] = secret
 	}
 	var cards []any
 	for _, i := range s.Interfaces {
@@ -191,6 +207,9 @@ func (s *described) lists(keys map[string]any) {
 		if len(named) > 0 {
 			keys[key] = named
 		}
+	}
+	if s.Identity {
+		keys["identity"] = true
 	}
 	if cards != nil {
 		keys["interfaces"] = cards

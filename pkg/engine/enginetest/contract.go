@@ -60,6 +60,7 @@ func Run(t *testing.T, newHost func(t *testing.T) *engine.Host, f Features) {
 		{"LiveDisk", liveDisk},
 		{"ExtraDisks", extraDisks},
 		{"AttachDisk", attachDisk},
+		{"LendDisk", lendDisk},
 		{"DiskUsers", diskUsers},
 		{"Encrypted", encrypted},
 	} {

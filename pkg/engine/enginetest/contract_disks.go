@@ -127,3 +127,22 @@ func encrypted(s *suite) {
 	s.ok(secrets.DeleteSecret(ctx, id))
 	s.is(fault.NotFound, secrets.DeleteSecret(ctx, id), "deleting a secret twice")
 }
+
+// lendDisk: what is lent has only the guest that runs now.
+func lendDisk(s *suite) {
+	s.needs(s.features.Guests, "guests")
+	ctx, domains := s.Context(), s.host.Domains
+	d := s.makeDisks()
+	a := s.extra(d, "a", "raw")
+	a.ReadOnly = true
+	s.start(d, true)
+	s.ok(domains.LendDisk(ctx, Machine, a))
+	s.ok(domains.LendDisk(ctx, Machine, a))
+	got := s.domain(Machine)
+	require.Equal(s, []engine.Disk{a}, got.Live.Attached)
+	require.Empty(s, got.Attached)
+	s.ok(domains.DestroyDomain(ctx, Machine))
+	require.Empty(s, s.domain(Machine).Attached)
+	s.ok(domains.StartDomain(ctx, Machine, true))
+	require.Empty(s, s.domain(Machine).Live.Attached)
+}

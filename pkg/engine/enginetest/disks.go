@@ -30,6 +30,45 @@ func (h *Host) AttachDisk(ctx context.Context, name string, disk engine.Disk) er
 	})
 }
 
+// LendDisk implements engine.Domains.
+func (h *Host) LendDisk(ctx context.Context, name string, disk engine.Disk) error {
+	return change(ctx, h, "LendDisk", on(name, disk.Serial), func() error {
+		d, err := h.running(name)
+		if err != nil {
+			return err
+		}
+		if has(d.live, disk.Serial) {
+			return nil
+		}
+		if err := h.openable(d, disk.Path); err != nil {
+			return err
+		}
+		if d.live == d.config {
+			d.live = d.config.copy()
+		}
+		d.live.attach(disk)
+		h.take(d)
+		return nil
+	})
+}
+
+// take is a guest taking what it was handed, and giving the disk back.
+func (h *Host) take(d *domain) {
+	if d.state != engine.StateRunning || !d.guest.TakesSecrets || !has(d.live, engine.SerialDelivery) {
+		return
+	}
+	h.taken[d.name] = slices.Clone(h.volumes[engine.DeliveryVolume(d.name)].content)
+	d.live.detach(engine.SerialDelivery)
+	h.tell(d.name, engine.EventDisk)
+}
+
+// Taken is what the guest has taken last.
+func (h *Host) Taken(name string) []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.taken[name]
+}
+
 // DetachDisk implements engine.Domains.
 func (h *Host) DetachDisk(ctx context.Context, name, serial string) error {
 	return change(ctx, h, "DetachDisk", on(name, serial), func() error {

@@ -36,6 +36,7 @@ type Host struct {
 	networks map[string]bool
 	reserved map[string][]engine.Reservation
 	guests   map[string]Guest
+	taken    map[string][]byte
 	watchers map[*watcher]bool
 	consoles map[string]*console
 	secrets  map[string]*secret
@@ -59,6 +60,8 @@ type Guest struct {
 	Agent bool
 	// KeepsDisks never lets go of a disk.
 	KeepsDisks bool
+	// TakesSecrets takes what it is handed as soon as it runs, as vmctl's script does.
+	TakesSecrets bool
 	// Addresses are what the guest got.
 	Addresses []string
 	// Prints goes to the console at each boot.
@@ -92,7 +95,7 @@ func NewHost(o Options) *Host {
 	h := &Host{
 		options: o,
 		domains: map[string]*domain{}, volumes: map[string]*volume{},
-		networks: map[string]bool{}, reserved: map[string][]engine.Reservation{}, guests: map[string]Guest{},
+		networks: map[string]bool{}, reserved: map[string][]engine.Reservation{}, guests: map[string]Guest{}, taken: map[string][]byte{},
 		watchers: map[*watcher]bool{}, consoles: map[string]*console{},
 		secrets: map[string]*secret{}, pools: map[string]map[string]engine.Volume{},
 		counts: map[string]int{}, hooks: map[string]func(){},

@@ -76,6 +76,7 @@ func (h *Host) startable(d *domain) error {
 // boot lets the guest run.
 func (h *Host) boot(d *domain) {
 	d.state = engine.StateRunning
+	h.take(d)
 	if d.guest.Prints != "" {
 		h.print(d, d.guest.Prints)
 	}

@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/guest"
+	"vmctl/pkg/secret"
+	"vmctl/pkg/spec"
+)
+
+// hostKeyName is how the machine's own key is called among what it is handed. No secret
+// can have that name.
+const hostKeyName = "host key"
+
+// runningTakes is how long a guest that has booted may take to take what it is handed.
+const runningTakes = 30 * time.Second
+
+// delivery is what the machine is handed at a boot; nil when that is nothing.
+func (c *call) delivery(t *target) *engine.Delivery {
+	if t.machine == nil || len(t.machine.Secrets) == 0 && !t.machine.Identity {
+		return nil
+	}
+	return c.deliveryOf(t, t.machine.Secrets, t.machine.Identity, true)
+}
+
+// deliveryOf is a delivery of some of the machine's secrets; complete, of all it has.
+func (c *call) deliveryOf(t *target, secrets []spec.Secret, key, complete bool) *engine.Delivery {
+	var names []string
+	for _, s := range secrets {
+		names = append(names, s.Name)
+	}
+	if key {
+		names = append(names, hostKeyName)
+	}
+	return &engine.Delivery{Names: names, Read: func(ctx context.Context) ([]byte, error) {
+		return c.readSecrets(ctx, t, secrets, key, complete)
+	}}
+}
+
+// readSecrets reads and packs secrets. From here to the end of the command the process
+// leaves no core dump.
+func (c *call) readSecrets(ctx context.Context, t *target, secrets []spec.Secret, key, complete bool) ([]byte, error) {
+	if c.unguard == nil {
+		c.unguard = secret.Guard()
+	}
+	keys, err := c.keys()
+	if err != nil {
+		return nil, err
+	}
+	pack := secret.NewPack(complete)
+	reader := secret.Reader{
+		Dir: t.project.Dir, Getenv: c.secretEnv,
+		Warn: func(text string) { c.note(t.name, errors.New(text)) },
+		Keys: []secret.Identities{keys.Operator, keys.Of(t.project.Dir, t.name)},
+	}
+	for _, s := range secrets {
+		value, err := reader.Read(ctx, s)
+		if err != nil {
+			pack.Wipe()
+			return nil, err
+		}
+		pack.Add(s, value)
+		secret.Wipe(value)
+	}
+	if key {
+		own, err := keys.Make(t.project.Dir, t.name)
+		if err != nil {
+			pack.Wipe()
+			return nil, err
+		}
+		pack.AddHostKey(t.name, own)
+		own.Wipe()
+	}
+	return pack.Bytes()
+}
+
+// keys are where the machines' own keys are.
+func (c *call) keys() (secret.Keys, error) {
+	dirs, err := c.dirs()
+	return secret.Keys{Dir: filepath.Join(dirs.State, "keys"), Getenv: c.deps.getenv}, err
+}
+
+// hostKey is the public ssh host key of a machine whose key vmctl made, as known_hosts
+// has it behind the name; empty for others.
+func (c *call) hostKey(t *target) string {
+	if t.project == nil || t.machine == nil || !t.machine.Identity {
+		return ""
+	}
+	keys, err := c.keys()
+	if err != nil {
+		return ""
+	}
+	public, err := keys.Public(t.project.Dir, t.name)
+	if err != nil {
+		return ""
+	}
+	return public.HostKey
+}
+
+// hideSecrets takes the variables that hold a machine's secrets out of the environment,
+// before a program is started that they are none of the business of.
+func (c *call) hideSecrets(m *spec.Machine) {
+	if m == nil || c.deps.Unsetenv == nil {
+		return
+	}
+	for _, s := range m.Secrets {
+		if s.Env == "" {
+			continue
+		}
+		if _, hidden := c.hidden[s.Env]; !hidden {
+			c.hidden[s.Env] = c.deps.getenv(s.Env)
+			c.deps.Unsetenv(s.Env)
+		}
+	}
+}
+
+// secretEnv is the environment with what was hidden.
+func (c *call) secretEnv(name string) string {
+	if value, hidden := c.hidden[name]; hidden {
+		return value
+	}
+	return c.deps.getenv(name)
+}
+
+// watched is a guest that is being handed secrets, or none.
+type watched struct {
+	e          *engine.Engine
+	name       string
+	delivering bool
+}
+
+// deliver begins the wait for the guest to take its secrets; the function it gives waits
+// for the end. Without secrets there is nothing to wait for.
+func (w watched) deliver(ctx context.Context, ready <-chan struct{}, limit time.Duration) func() error {
+	if !w.delivering {
+		return func() error { return nil }
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- w.e.Deliver(ctx, w.name, ready, limit) }()
+	return func() error { return <-ended }
+}
+
+// wait waits until the guest is ready and has its secrets. What is wrong with the guest
+// itself is told first.
+func (c *call) wait(ctx context.Context, w watched, o guest.Options) (string, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ready := make(chan struct{})
+	taken := w.deliver(ctx, ready, 0)
+	how, err := guest.Wait(ctx, w.e.Host, w.name, o)
+	if err != nil {
+		cancel()
+		return "", errors.Join(err, withoutInterruption(taken()))
+	}
+	close(ready)
+	return how, taken()
+}
+
+// withoutInterruption leaves out what only says that the wait was ended.
+func withoutInterruption(err error) error {
+	if fault.Is(err, fault.Interrupted) {
+		return nil
+	}
+	return err
+}
+
+// lost says which secrets a machine that is started without its definition does not get.
+func (c *call) lost(t *target, d *engine.Domain) {
+	if t.machine != nil || d == nil || d.Record == nil || len(d.Record.Secrets) == 0 {
+		return
+	}
+	c.note(t.name, fault.New(fault.Other, "%s starts without %s: its definition, which says where they come from, is not here",
+		t.name, join(slices.Clone(d.Record.Secrets), ", ")))
+}
+
+// forgetful tells of an autostart that will be without secrets.
+func (c *call) forgetful(t *target, p *engine.Plan) {
+	if !t.machine.Autostart || p.Empty() {
+		return
+	}
+	var lost []string
+	for _, s := range t.machine.Secrets {
+		if !s.Persist {
+			lost = append(lost, s.Name)
+		}
+	}
+	if len(lost) > 0 {
+		c.note(t.name, fault.New(fault.Other, "when the host boots, %s starts without %s until vmctl secret push or restart: "+
+			"only secrets with persist: true are kept in the guest", t.name, join(lost, ", ")))
+	}
+}
+
+// handed is what is declared, with what the machine is handed at a boot.
+func (c *call) handed(t *target, found *foundImage) engine.Wanted {
+	w := t.wanted(found)
+	w.Delivery = c.delivery(t)
+	return w
+}

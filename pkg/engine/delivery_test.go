@@ -1,0 +1,121 @@
+package engine_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/engine/enginetest"
+	"vmctl/pkg/fault"
+)
+
+const canary = "correct horse battery staple"
+
+// secretive is a machine that is handed a secret.
+func secretive() engine.Wanted {
+	w := inStore()
+	w.Delivery = &engine.Delivery{Names: []string{"db"}, Read: func(context.Context) ([]byte, error) { return []byte(canary), nil }}
+	return w
+}
+
+func takes(h *enginetest.Host) {
+	h.SetGuest("example", enginetest.Guest{Agent: true, TakesSecrets: true})
+}
+
+// nothingSecret holds the host to having nothing of the secret.
+func nothingSecret(t *testing.T, h *enginetest.Host) {
+	t.Helper()
+	for _, name := range h.VolumeNames() {
+		assert.NotContains(t, name, "secrets")
+		assert.NotContains(t, read(t, h, name), canary, name)
+	}
+}
+
+func TestADeliveryLeavesNothing(t *testing.T) {
+	h := enginetest.NewHost(enginetest.Options{})
+	takes(h)
+	outcome := up(t, h, secretive(), engine.Options{})
+	require.True(t, outcome.Delivering)
+	assert.NotContains(t, outcome.Plan.String(), canary)
+	assert.Equal(t, canary, string(h.Taken("example")))
+	require.NoError(t, on(h).Deliver(t.Context(), "example", nil, time.Minute))
+	nothingSecret(t, h)
+
+	h.Forget()
+	outcome = up(t, h, secretive(), engine.Options{})
+	assert.True(t, outcome.Plan.Empty(), outcome.Plan)
+	assert.False(t, outcome.Delivering)
+	assert.Empty(t, h.Changes())
+}
+
+// Killed before any call of up with secrets: the next up hands them over and leaves
+// nothing, and so do down and stop.
+func TestADeliveryKilledAnywhere(t *testing.T) {
+	for _, then := range []string{"up", "down", "stop"} {
+		t.Run(then, func(t *testing.T) {
+			points := 0
+			for n := 1; ; n++ {
+				h := enginetest.NewHost(enginetest.Options{})
+				takes(h)
+				if !killed(h, n, func() { _, _ = on(h).Up(t.Context(), secretive(), engine.Options{}) }) {
+					break
+				}
+				points++
+				if then == "stop" && len(h.DomainNames()) > 0 {
+					_, err := on(h).Stop(t.Context(), "example", engine.DownOptions{Force: true})
+					require.NoError(t, err)
+				}
+				if then != "up" {
+					down(t, h)
+					assert.Empty(t, h.VolumeNames(), "point %d", n)
+					continue
+				}
+				outcome := up(t, h, secretive(), engine.Options{})
+				if outcome.Delivering {
+					require.NoError(t, on(h).Deliver(t.Context(), "example", nil, time.Minute))
+				}
+				assert.Equal(t, canary, string(h.Taken("example")), "point %d: %s", n, outcome.Plan)
+				assert.Equal(t, engine.StateRunning, state(t, h))
+				nothingSecret(t, h)
+				again := up(t, h, secretive(), engine.Options{})
+				assert.True(t, again.Plan.Empty(), "point %d: %s", n, again.Plan)
+			}
+			assert.Greater(t, points, 5)
+		})
+	}
+}
+
+func TestADeliveryThatIsNotTaken(t *testing.T) {
+	for name, tc := range map[string]struct {
+		guest enginetest.Guest
+		ready bool
+		limit time.Duration
+		do    func(h *enginetest.Host, cancel func())
+		kind  fault.Kind
+		says  string
+	}{
+		"in time":     {limit: time.Millisecond, kind: fault.Timeout, says: "example has not taken its secrets"},
+		"kept":        {guest: enginetest.Guest{KeepsDisks: true}, limit: time.Millisecond, kind: fault.Timeout, says: "not taken"},
+		"stopped":     {do: func(h *enginetest.Host, _ func()) { h.PowerOff("example") }, kind: fault.Other, says: "stopped before it had taken its secrets"},
+		"interrupted": {do: func(_ *enginetest.Host, cancel func()) { cancel() }, kind: fault.Interrupted, says: "interrupted before"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := enginetest.NewHost(enginetest.Options{})
+			h.SetGuest("example", tc.guest)
+			require.True(t, up(t, h, secretive(), engine.Options{}).Delivering)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if tc.do != nil {
+				tc.do(h, cancel)
+			}
+			err := on(h).Deliver(ctx, "example", nil, tc.limit)
+			require.ErrorContains(t, err, tc.says)
+			assert.Equal(t, tc.kind, fault.KindOf(err))
+			nothingSecret(t, h)
+		})
+	}
+}
