@@ -145,18 +145,18 @@ func (r Ref) preferred() []string {
 // undecided is the error when none of the configurations is meant for sure.
 func undecided(names []string, ref Ref) error {
 	if len(names) == 0 {
-		return fault.New(fault.NotFound, "%s has no nixosConfigurations to build an image from", ref.display()).
+		return fault.New(fault.NotFound, "%s has no nixosConfigurations to build an image from", ref.subject()).
 			WithHint("add nixosConfigurations.%s to its flake.nix, or name the attribute to build: image: %s#ATTRIBUTE",
 				ref.machine(), ref.display())
 	}
 	return fault.New(fault.NotFound, "%s has several nixosConfigurations and none is called %s%s: %s",
-		ref.display(), defaultName, orMachine(ref), list(names)).
+		ref.subject(), defaultName, orMachine(ref), list(names)).
 		WithHint("name one in the definition: image: %s#%s", ref.display(), names[0])
 }
 
 // unusable refuses names that only nix itself could pronounce.
 func unusable(name string, ref Ref) error {
-	return fault.New(fault.Invalid, "the configuration %q of %s has a name that vmctl cannot use", name, ref.display()).
+	return fault.New(fault.Invalid, "the configuration %q of %s has a name that vmctl cannot use", name, ref.subject()).
 		WithHint("rename it with letters, digits, - and _")
 }
 
@@ -172,7 +172,7 @@ func missing(name string, names []string, ref Ref) error {
 	if len(names) == 0 {
 		return undecided(nil, ref)
 	}
-	err := fault.New(fault.NotFound, "%s has no nixosConfigurations.%s; it has %s", ref.display(), name, list(names))
+	err := fault.New(fault.NotFound, "%s has no nixosConfigurations.%s; it has %s", ref.subject(), name, list(names))
 	if meant := spec.Nearest(name, names); meant != "" {
 		return err.WithHint("did you mean %s? write image: %s#%s", meant, ref.display(), meant)
 	}

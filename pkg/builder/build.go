@@ -35,7 +35,7 @@ func (b *Builder) Build(ctx context.Context, ref Ref, rootDir string, refresh bo
 }
 
 func (b *Builder) emit(ref Ref, e progress.Event) {
-	e.ID, e.Text = ref.task(), "build "+ref.display()
+	e.ID, e.Text = ref.task(), "build "+ref.subject()
 	b.sink.Emit(e)
 }
 
@@ -97,7 +97,7 @@ func (b *Builder) realise(ctx context.Context, ref Ref, x examined, rootDir stri
 	}
 	res := Result{Attr: x.attr.String(), Spec: x.Spec, Left: x.Left, Origin: x.origin}
 	if res.Drv, res.OutPath, err = parseBuilt(out.Stdout); err != nil {
-		return Result{}, fault.New(fault.Build, "nix built %s, but %w", ref.display(), err)
+		return Result{}, fault.New(fault.Build, "nix built %s, but %w", ref.subject(), err)
 	}
 	if err := settleRoot(rootDir, link, res.OutPath); err != nil {
 		return Result{}, err
@@ -111,7 +111,7 @@ func noEvalCache() []string { return []string{"--option", "eval-cache", "false"}
 // lacks says what is missing of an attribute path that nix did not find.
 func (b *Builder) lacks(ctx context.Context, ref Ref, attr attrPath) error {
 	if len(attr) < 2 || attr[0] != configurations {
-		return fault.New(fault.NotFound, "%s has no attribute %s", ref.display(), attr).
+		return fault.New(fault.NotFound, "%s has no attribute %s", ref.subject(), attr).
 			WithHint("see what it has: nix flake show %s", ref.Flake)
 	}
 	names, err := b.names(ctx, ref)
@@ -126,7 +126,7 @@ func (b *Builder) lacks(ctx context.Context, ref Ref, attr attrPath) error {
 
 // noImage is the error for a configuration without what is to be built of it.
 func noImage(attr attrPath, ref Ref) error {
-	return fault.New(fault.NotFound, "nixosConfigurations.%s of %s has no %s, so there is no image to build", attr[1], ref.display(), attr[2:]).
+	return fault.New(fault.NotFound, "nixosConfigurations.%s of %s has no %s, so there is no image to build", attr[1], ref.subject(), attr[2:]).
 		WithHint("make it with nixpkgs' lib.nixosSystem, of which vmctl can make an image, or set system.build.qcow2 as vmctl's images/example does")
 }
 

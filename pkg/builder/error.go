@@ -137,10 +137,10 @@ func (b *Builder) failure(ctx context.Context, ref Ref, t *tracker, err error) e
 	e := &Error{Err: err}
 	p, ok := t.cause()
 	if p.text == "interrupted by the user" {
-		return fault.New(fault.Interrupted, "the build of %s was interrupted", ref.display())
+		return fault.New(fault.Interrupted, "the build of %s was interrupted", ref.subject())
 	}
 	if !ok {
-		e.Msg = fmt.Sprintf("%s could not be built: %v", ref.display(), err)
+		e.Msg = fmt.Sprintf("%s could not be built: %v", ref.subject(), err)
 		return e.withHint("run it by hand to see more: %s build %s", b.nix, ref.Flake)
 	}
 	e.Raw = t.raw()
@@ -159,11 +159,11 @@ func (b *Builder) failure(ctx context.Context, ref Ref, t *tracker, err error) e
 	}
 	switch {
 	case c.sentence != "":
-		e.Msg = fmt.Sprintf("%s could not be built: %s", ref.display(), c.sentence)
+		e.Msg = fmt.Sprintf("%s could not be built: %s", ref.subject(), c.sentence)
 	case isBuild:
-		e.Msg = fmt.Sprintf("%s could not be built: %s %s", ref.display(), drvName(drv), strings.TrimPrefix(why, "builder "))
+		e.Msg = fmt.Sprintf("%s could not be built: %s %s", ref.subject(), drvName(drv), strings.TrimPrefix(why, "builder "))
 	default:
-		e.Msg = fmt.Sprintf("%s could not be built: %s", ref.display(), oneSentence(p.text))
+		e.Msg = fmt.Sprintf("%s could not be built: %s", ref.subject(), oneSentence(p.text))
 	}
 	if e.Position != nil {
 		e.Msg += " (" + e.Position.Place() + ")"

@@ -17,7 +17,7 @@ const outcome = "d: { drv = d.drvPath; out = (d.out or d).outPath; }"
 // evaluated, unless refresh is set. The errors are those of Build.
 func (b *Builder) Evaluate(ctx context.Context, ref Ref, refresh bool) (Result, error) {
 	tell := func(e progress.Event) {
-		e.ID, e.Text = ref.task(), "evaluate "+ref.display()
+		e.ID, e.Text = ref.task(), "evaluate "+ref.subject()
 		b.sink.Emit(e)
 	}
 	tell(progress.Event{Status: progress.Working})
@@ -65,7 +65,7 @@ func (b *Builder) evaluate(ctx context.Context, ref Ref, refresh bool) (Result, 
 	}
 	var said struct{ Drv, Out string }
 	if err := json.Unmarshal(out.Stdout, &said); err != nil || !filepath.IsAbs(said.Out) {
-		return Result{}, fault.New(fault.Build, "nix says what %s builds to in a way vmctl cannot read", ref.display())
+		return Result{}, fault.New(fault.Build, "nix says what %s builds to in a way vmctl cannot read", ref.subject())
 	}
 	return Result{
 		Drv: said.Drv, OutPath: filepath.Clean(said.Out), Attr: x.attr.String(), Spec: x.Spec, Left: x.Left, Origin: x.origin,

@@ -119,7 +119,7 @@ func (b *Builder) metadata(ctx context.Context, ref Ref, refresh bool, x *examin
 		}
 	}
 	if err := json.Unmarshal(res.Stdout, &said); err != nil {
-		return "", fault.New(fault.Build, "nix describes the flake %s in a way vmctl cannot read: %w", ref.display(), err)
+		return "", fault.New(fault.Build, "nix describes the flake %s in a way vmctl cannot read: %w", ref.subject(), err)
 	}
 	x.unlocked = t.unlocked
 	x.origin = Origin{
@@ -142,7 +142,7 @@ func (b *Builder) ask(ctx context.Context, ref Ref, wrapper string, into *answer
 	}
 	// A name that is null stays empty.
 	if err := json.Unmarshal(res.Stdout, into); err != nil {
-		return fault.New(fault.Build, "nix describes the configurations of %s in a way vmctl cannot read: %w", ref.display(), err)
+		return fault.New(fault.Build, "nix describes the configurations of %s in a way vmctl cannot read: %w", ref.subject(), err)
 	}
 	if string(into.Spec) == "null" {
 		into.Spec = nil

@@ -77,7 +77,7 @@ func (b *Builder) names(ctx context.Context, ref Ref) ([]string, error) {
 	}
 	var names []string
 	if err := json.Unmarshal(res.Stdout, &names); err != nil {
-		return nil, fault.New(fault.Build, "nix listed the configurations of %s in a way vmctl cannot read: %w", ref.display(), err)
+		return nil, fault.New(fault.Build, "nix listed the configurations of %s in a way vmctl cannot read: %w", ref.subject(), err)
 	}
 	return names, nil
 }

@@ -151,6 +151,36 @@ func TestTrackerProgress(t *testing.T) {
 	}, got)
 }
 
+// While things are built and fetched at once, both are shown; of a disk image the step and
+// the last line.
+func TestTrackerShowsAllOfIt(t *testing.T) {
+	r := &recorder{}
+	tr := newTracker(r, Ref{Flake: "/f", TaskID: "t"})
+	for _, line := range []string{
+		`@nix {"action":"start","id":2,"level":0,"text":"","type":104}`,
+		`@nix {"action":"result","fields":[0,2,1,0],"id":2,"type":105}`,
+		`@nix {"action":"start","fields":["https://cache.nixos.org/nar/x"],"id":3,"level":0,"text":"","type":101}`,
+		`@nix {"action":"result","fields":[101,10485760],"id":2,"type":106}`,
+		`@nix {"action":"result","fields":[5242880,10485760,0,0],"id":3,"type":105}`,
+		`@nix {"action":"stop","id":3}`,
+		`@nix {"action":"start","fields":["/nix/store/` + someHash + `-image.drv","",1,1],"id":4,"level":3,"text":"","type":105}`,
+		`@nix {"action":"result","fields":["copying staging root to image..."],"id":4,"type":101}`,
+		`@nix {"action":"result","fields":["/nix/store/x"],"id":4,"type":101}`,
+	} {
+		tr.line(line)
+	}
+	working := r.of(progress.Working)
+	var got []string
+	for _, e := range working[len(working)-4:] {
+		got = append(got, fmt.Sprintf("%d/%d %s", e.Current, e.Total, e.Detail))
+	}
+	assert.Equal(t, []string{
+		"0/2 downloading https://cache.nixos.org/nar/x", "0/2 image",
+		"0/2 image: copying files into the image", "0/2 image: copying files into the image: /nix/store/x",
+	}, got)
+	assert.Equal(t, "downloading https://cache.nixos.org/nar/x (5.0MiB of 10.0MiB fetched)", working[len(working)-5].Detail)
+}
+
 // Events that are damaged, of a newer nix, or of Determinate Nix never matter.
 func TestTrackerTolerates(t *testing.T) {
 	tr := newTracker(progress.Discard, Ref{Flake: "/f"})

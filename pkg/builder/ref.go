@@ -24,6 +24,14 @@ func (r Ref) display() string {
 	return r.Flake
 }
 
+// subject is the flake as a sentence can speak of it.
+func (r Ref) subject() string {
+	if filepath.Clean(r.display()) == "." {
+		return "the flake here"
+	}
+	return r.display()
+}
+
 func (r Ref) machine() string {
 	if r.Machine != "" {
 		return r.Machine

@@ -5,11 +5,13 @@ import (
 	"strings"
 )
 
-// describe is what a build is doing, in a few words: its step where we know it, else
-// nix's phase and the last line.
+// describe is what a build is doing, in a few words: its step where we know it, and the
+// last line; else nix's phase.
 func (l *buildLog) describe(line string) string {
 	what := l.step
 	switch {
+	case what != "" && line != "" && step(line) == "":
+		what += ": " + strings.TrimSpace(line)
 	case what != "":
 	case line != "":
 		what = strings.TrimSpace(line)

@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"fmt"
 	"strings"
 
 	"vmctl/pkg/ansi"
@@ -229,30 +230,53 @@ func (t *tracker) log(drv string) []string {
 }
 
 func (t *tracker) emitLog(line string) {
-	t.sink.Emit(progress.Event{ID: t.ref.task(), Text: "build " + t.ref.display(), Status: progress.Log, Detail: line})
+	t.sink.Emit(progress.Event{ID: t.ref.task(), Text: "build " + t.ref.subject(), Status: progress.Log, Detail: line})
 }
 
 // show tells how far nix is, when that has changed.
 func (t *tracker) show() {
-	e := progress.Event{ID: t.ref.task(), Text: "build " + t.ref.display(), Status: progress.Working, Detail: t.detail}
+	e := progress.Event{ID: t.ref.task(), Text: "build " + t.ref.subject(), Status: progress.Working, Detail: t.detail}
 	if e.Detail == "" {
 		e.Detail = "evaluating the flake"
 	}
-	if t.builds > 0 {
+	moved, total := t.moved()
+	switch {
+	case t.builds > 0:
 		e.Current, e.Total = min(t.built, t.builds), t.builds
-	} else {
-		for _, kind := range []int{activityFileTransfer, activityCopyPath} {
-			if total := t.expected[kind]; total > 0 {
-				e.Current, e.Total, e.Unit = min(t.bytes(kind), total), total, progress.Bytes
-				break
-			}
+		// Of two things that go on at once the bar shows one.
+		if total >= 1<<20 && t.moving() {
+			e.Detail += fmt.Sprintf(" (%s of %s fetched)", mebibytes(moved), mebibytes(total))
 		}
+	case total > 0:
+		e.Current, e.Total, e.Unit = moved, total, progress.Bytes
 	}
 	if e != t.last {
 		t.last = e
 		t.sink.Emit(e)
 	}
 }
+
+// moved is how many bytes were downloaded, or else copied, and how many will be.
+func (t *tracker) moved() (done, total int64) {
+	for _, kind := range []int{activityFileTransfer, activityCopyPath} {
+		if total := t.expected[kind]; total > 0 {
+			return min(t.bytes(kind), total), total
+		}
+	}
+	return 0, 0
+}
+
+// moving says that something is being downloaded or copied.
+func (t *tracker) moving() bool {
+	for _, a := range t.activities {
+		if a.kind == activityFileTransfer || a.kind == activityCopyPath {
+			return true
+		}
+	}
+	return false
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%.1fMiB", float64(n)/(1<<20)) }
 
 // bytes is how much of a kind has been moved.
 func (t *tracker) bytes(kind int) int64 {

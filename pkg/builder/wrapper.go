@@ -46,7 +46,7 @@ func (b *Builder) wrap(ref Ref, source string, g goal) (string, error) {
 		_, _ = fmt.Fprintf(sum, "%d:%s,%d:%s,", len(f.name), f.name, len(f.data), f.data)
 	}
 	cannot := func(err error) error {
-		return fault.New(fault.Build, "the wrapper of %s cannot be written: %w", ref.display(), err).
+		return fault.New(fault.Build, "the wrapper of %s cannot be written: %w", ref.subject(), err).
 			WithHint("make vmctl's cache directory writable, or set XDG_CACHE_HOME to another")
 	}
 	base := b.cacheDir
