@@ -25,7 +25,8 @@ let
     ]
     || begins "/dev/disk/by-id/" device && !(begins "/dev/disk/by-id/virtio-" device)
     || device == "" && fs.label or null != null;
-  mounts = builtins.filter (mount: !(builtins.elem mount ours)) (builtins.attrNames fileSystems);
+  volumes = map (volume: volume.mountPoint) (builtins.attrValues config.vmctl.volumes);
+  mounts = builtins.filter (mount: !(builtins.elem mount (ours ++ volumes))) (builtins.attrNames fileSystems);
   left = builtins.filter (mount: elsewhere fileSystems.${mount}) mounts;
 
   # Not every release can leave a file system out.

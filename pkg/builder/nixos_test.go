@@ -268,7 +268,7 @@ func specOf(t testing.TB, res Result) (spec map[string]any) {
 func TestSpec(t *testing.T) {
 	const nothing = `{"version": 1, "system": "x86_64-linux", "nixos": {"release": "25.11", "stateVersion": "25.11"},
 		"memorySize": null, "cores": null, "diskSize": null, "firmware": "bios", "secureBoot": false, "autostart": false,
-		"network": null, "ports": [], "volumes": {}, "shares": {}, "credentials": {}, "interfaces": []}`
+		"network": null, "ports": [], "volumes": {}, "shares": {}, "credentials": {}, "identity": false, "interfaces": []}`
 	for name, test := range map[string]struct {
 		configuration string
 		want          map[string]any
@@ -296,7 +296,7 @@ func TestSpec(t *testing.T) {
 				"memorySize": 512, "cores": 1, "diskSize": 4096, "firmware": "efi", "autostart": true, "network": "lan",
 				"volumes":     map[string]any{"data": map[string]any{"size": 1024, "mountPoint": "/data", "fsType": "xfs", "encrypt": false, "device": nil}},
 				"shares":      map[string]any{"src": map[string]any{"source": "/srv/src", "target": "/src", "readOnly": false}},
-				"credentials": map[string]any{"token": map[string]any{"source": "secrets/token"}},
+				"credentials": map[string]any{"token": map[string]any{"source": "secrets/token", "env": nil, "command": nil, "sops": nil, "age": nil, "persist": false}},
 				"interfaces":  []any{map[string]any{"bridge": "br0", "network": nil, "macvtap": nil, "user": false, "mac": nil, "address": nil, "model": nil}},
 			},
 		},

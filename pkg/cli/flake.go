@@ -121,6 +121,7 @@ func (c *call) describe(t *target, built builder.Result) error {
 	if err := t.describe(built); err != nil {
 		return err
 	}
+	c.hideSecrets(t.machine)
 	if len(built.Left) > 0 && !built.Cached {
 		c.progress.Emit(progress.Event{
 			ID: t.name + "/left", Status: progress.Note,
@@ -155,6 +156,8 @@ func (c *call) recall(t *target) {
 	if built, ok := c.deps.Images(dirs, c.progress, c.log).Recall(t.flake()); ok {
 		if err := t.describe(built); err != nil {
 			c.log.Debug("recall what a configuration said", "machine", t.name, "error", err)
+			return
 		}
+		c.hideSecrets(t.machine)
 	}
 }

@@ -160,10 +160,21 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 		use.arch = can.Arch
 	}
 	found, err := c.findImage(ctx, t, use)
-	if err == nil && o.accel != "" {
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if found.built.Spec != nil {
+		// The configuration may have shares of its own.
+		if err := findShares(t, e); err != nil {
+			found.abandon(ctx, e.Host, name)
+			found.done()
+			return nil, nil, nil, err
+		}
+	}
+	if o.accel != "" {
 		t.machine.Accel = o.accel
 	}
-	return t, e, found, err
+	return t, e, found, nil
 }
 
 // worthBuilding keeps a person from waiting for a build or a download only to hear that the name is
