@@ -206,3 +206,13 @@ func (g *guest) ask(socket string, lines ...string) string {
 	}
 	return string(answer)
 }
+
+// TestTinyTakesSecretsAsNixOSDoes: a flake sees no files outside of itself, so that the
+// script is there twice.
+func TestTinyTakesSecretsAsNixOSDoes(t *testing.T) {
+	module, err := os.ReadFile("module/credentials.sh")
+	require.NoError(t, err)
+	tiny, err := os.ReadFile("tiny/root/etc/init.d/credentials")
+	require.NoError(t, err)
+	assert.Equal(t, string(module), string(tiny))
+}

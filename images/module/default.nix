@@ -7,5 +7,6 @@
     ./guest.nix
     ./image.nix
     ./volumes.nix
+    ./credentials.nix
   ];
 }

@@ -90,7 +90,7 @@ ln -s /run/resolv.conf rootfs/etc/resolv.conf
 ln -s ../run rootfs/var/run
 
 # Programs that Debian links dynamically come with the libraries they ask for.
-for program in dropbear dropbearkey qemu-ga resize2fs mke2fs /usr/lib/openssh/sftp-server; do
+for program in dropbear dropbearkey dropbearconvert qemu-ga resize2fs mke2fs /usr/lib/openssh/sftp-server; do
 	file=$(command -v "$program")
 	install -m 755 "$file" "rootfs/usr/sbin/${program##*/}"
 	ldd "$file" | grep -o '/[^ ]*' | while read -r library; do
