@@ -78,7 +78,7 @@ find initramfs -exec touch -hd @1 {} +
 
 cp -r "$root" rootfs
 chmod -R u+w rootfs
-mkdir -p rootfs/{bin,sbin,dev,proc,sys,run,mnt,root,var/log,usr/{bin,sbin}}
+mkdir -p rootfs/{bin,sbin,dev,proc,sys,run,mnt,root,var/log,usr/{bin,sbin,lib}}
 mkdir -m 1777 rootfs/tmp
 cp initramfs/bin/busybox rootfs/bin/busybox
 for applet in $(busybox --list); do
