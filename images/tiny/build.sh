@@ -99,6 +99,7 @@ for program in dropbear dropbearkey dropbearconvert qemu-ga resize2fs mke2fs /us
 	done
 done
 ln -s ../sbin/sftp-server rootfs/usr/lib/sftp-server # where dropbear looks for it
+ln -s mke2fs rootfs/usr/sbin/mkfs.ext4
 truncate -s 64M root.img
 mke2fs -q -F -t ext4 -L tiny -m 0 -O ^has_journal -I 256 -E root_owner=0:0,lazy_itable_init=0 \
 	-U 7a1b7c1e-0000-4000-8000-000000000001 -E hash_seed=7a1b7c1e-0000-4000-8000-000000000002 root.img

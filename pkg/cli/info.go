@@ -39,6 +39,7 @@ func infoCommand() *command {
   "volumes": [
     {
       "name": "data", "size": 53687091200, "used": 1288490188, "mount": "/var/lib/data",
+      "fstab": "/dev/disk/by-id/virtio-data /var/lib/data ext4 nofail,x-systemd.makefs,x-systemd.growfs 0 2",
       "device": "/dev/disk/by-id/virtio-data", "path": "/…/example.0e7a….data-data.qcow2", "attached": true
     }
   ],
@@ -190,6 +191,7 @@ func (r *infoResult) text() string {
 	line("disk", "%s", r.Disk.text())
 	for _, v := range r.Volumes {
 		line("volume", "%s", v.text())
+		line("fstab", "%s", v.Fstab)
 	}
 	line("accel", "%s", r.Accel)
 	firmware := string(r.Firmware)

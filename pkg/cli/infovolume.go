@@ -17,6 +17,8 @@ type infoVolume struct {
 	Size  spec.Size `json:"size,omitempty"`
 	Used  spec.Size `json:"used,omitempty"`
 	Mount string    `json:"mount,omitempty"`
+	// Fstab is the line of fstab(5) that mounts it.
+	Fstab string `json:"fstab,omitempty"`
 	// Device is the disk in the guest, Path on the host.
 	Device string `json:"device"`
 	Path   string `json:"path,omitempty"`
@@ -45,6 +47,10 @@ func (c *call) infoVolumes(ctx context.Context, host *engine.Host, d *engine.Dom
 	out := []infoVolume{}
 	for _, r := range d.Record.Volumes {
 		out = append(out, infoVolume{Name: r.Name, Mount: r.Mount, Device: guestDevice(r.Name), Path: r.Path, Attached: has(r.Name, r.Path)})
+		if r.Mount != "" {
+			readOnly := slices.ContainsFunc(attached, func(disk engine.Disk) bool { return disk.Serial == r.Name && disk.ReadOnly })
+			out[len(out)-1].Fstab = spec.Volume{Name: r.Name, Mount: r.Mount, Format: r.Format, ReadOnly: readOnly}.Fstab()
+		}
 	}
 	for _, k := range kept {
 		i := slices.IndexFunc(out, func(v infoVolume) bool { return v.Path == k.Volume.Path })
@@ -68,6 +74,9 @@ func infoDeclaredVolumes(m *spec.Machine) []infoVolume {
 			file = v.Source
 		}
 		out = append(out, infoVolume{Name: v.Name, Size: v.Size, Mount: v.Mount, Device: guestDevice(v.Name), Path: file})
+		if v.Mount != "" {
+			out[len(out)-1].Fstab = v.Fstab()
+		}
 	}
 	return out
 }

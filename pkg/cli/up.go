@@ -207,6 +207,7 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 	if o.console {
 		o.BeforeBoot = attached.beforeBoot
 	}
+	o.BeforeDetach = c.beforeDetach(e.Host, name)
 	outcome, err := e.Up(ctx, c.handed(t, found), o.Options)
 	if err != nil {
 		// Whatever the domain uses now, its image's root is one of those that are there.
@@ -221,6 +222,7 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 		Name: name, Host: e.Host.URI, Changed: !outcome.Plan.Empty(), Started: outcome.Started,
 		Operations: outcome.Plan.Ops, Pending: outcome.Plan.Pending, Notes: outcome.Plan.Notes,
 	}
+	c.tendVolumes(ctx, e.Host, t.machine, outcome)
 	result.reach = c.reachOf(name, outcome.Ports)
 	c.forgetful(t, outcome.Plan)
 	stopped, err := c.follow(ctx, attached, watched{e, name, outcome.Delivering}, outcome.Started, o.waiting, &result.Ready)

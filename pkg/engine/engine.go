@@ -61,6 +61,9 @@ type Options struct {
 	// BeforeBoot, when set, is called with the domain started but its CPUs held, before
 	// the guest's first instruction. It is not called for a machine that runs already.
 	BeforeBoot func(ctx context.Context) error
+	// BeforeDetach, when set, is called before the running guest has to let go of a disk:
+	// it can unmount it. Its error keeps the disk attached.
+	BeforeDetach func(ctx context.Context, serial string) error
 
 	// avoid are ports that turned out to be taken.
 	avoid []uint16

@@ -198,8 +198,16 @@ func (p *planner) detachVolumes() {
 
 func (p *planner) detachVolume(disk Disk, cause string) {
 	name := p.w.Machine.Name
+	before := p.o.BeforeDetach
 	p.add(op(ActionDetachDisk, disk.Serial, cause,
-		func(ctx context.Context, e *Engine) error { return e.Host.Domains.DetachDisk(ctx, name, disk.Serial) },
+		func(ctx context.Context, e *Engine) error {
+			if before != nil {
+				if err := before(ctx, disk.Serial); err != nil {
+					return err
+				}
+			}
+			return e.Host.Domains.DetachDisk(ctx, name, disk.Serial)
+		},
 		func(ctx context.Context, e *Engine) error { return e.Host.Domains.AttachDisk(ctx, name, disk) }))
 }
 

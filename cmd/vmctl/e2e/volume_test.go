@@ -44,7 +44,7 @@ func TestVolumes(t *testing.T) {
 func (s *shell) volumesLive(t *testing.T, pr *project) {
 	t.Helper()
 	pr.edit(t, "tiny", "size: 32MiB", "size: 64MiB")
-	pr.edit(t, "tiny", "  data:", "  extra: {size: 16MiB, encrypt: true}\n  data:")
+	pr.edit(t, "tiny", "  data:", "  extra: {size: 16MiB, encrypt: true, mount: /extra}\n  data:")
 	plan, code := s.run("vmctl plan tiny")
 	assert.Equal(t, 2, code)
 	for _, word := range []string{"volume data 32MiB → 64MiB", "attach disk extra", "define secret"} {
@@ -56,10 +56,11 @@ func (s *shell) volumesLive(t *testing.T, pr *project) {
 	s.console(func() {
 		s.guest("until [ -e /dev/disk/by-id/virtio-extra ]; do sleep 0.1; done")
 		assert.Equal(t, "16777216", s.guest("su -c 'blockdev --getsize64 /dev/disk/by-id/virtio-extra'"))
+		assert.Contains(t, s.guest("grep /extra /proc/mounts"), "/extra ext4 rw", "vmctl mounted it")
 		s.guest("until [ $(df -m /data | awk 'NR==2 {print $2}') -gt 40 ]; do sleep 0.1; done")
 		assert.Equal(t, "precious", s.guest("cat /data/note"))
 	})
-	pr.edit(t, "tiny", "  extra: {size: 16MiB, encrypt: true}\n", "")
+	pr.edit(t, "tiny", "  extra: {size: 16MiB, encrypt: true, mount: /extra}\n", "")
 	assert.Contains(t, s.ok("vmctl up tiny"), "detach disk extra")
 	s.console(func() { s.guest("until [ ! -e /dev/disk/by-id/virtio-extra ]; do sleep 0.1; done") })
 	assert.Regexp(t, `(?m)^tiny/extra +kept +16MiB`, s.ok("vmctl volume list"))
