@@ -8,5 +8,6 @@
     ./image.nix
     ./volumes.nix
     ./credentials.nix
+    ./ready.nix
   ];
 }

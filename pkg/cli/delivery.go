@@ -148,18 +148,18 @@ func (w watched) deliver(ctx context.Context, ready <-chan struct{}, limit time.
 
 // wait waits until the guest is ready and has its secrets. What is wrong with the guest
 // itself is told first.
-func (c *call) wait(ctx context.Context, w watched, o guest.Options) (string, error) {
+func (c *call) wait(ctx context.Context, w watched, o guest.Options) (guest.Outcome, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ready := make(chan struct{})
 	taken := w.deliver(ctx, ready, 0)
-	how, err := guest.Wait(ctx, w.e.Host, w.name, o)
+	outcome, err := guest.Wait(ctx, w.e.Host, w.name, o)
 	if err != nil {
 		cancel()
-		return "", errors.Join(err, withoutInterruption(taken()))
+		return outcome, errors.Join(err, withoutInterruption(taken()))
 	}
 	close(ready)
-	return how, taken()
+	return outcome, taken()
 }
 
 // withoutInterruption leaves out what only says that the wait was ended.

@@ -44,6 +44,12 @@ func (c *call) reach(ctx context.Context, host *engine.Host, name, network strin
 			r.Addresses = addresses
 			r.SSH = "ssh " + addresses[0]
 		}
+		if len(r.Addresses) == 0 {
+			// As on a bridge, whose DHCP server nobody can ask, without an agent.
+			if said := c.reportOf(host.URI, name); said != nil && len(said.Addresses) > 0 {
+				r.Addresses, r.SSH = said.Addresses, "ssh "+said.Addresses[0]
+			}
+		}
 		r.unknown = len(r.Addresses) == 0
 	}
 	for _, p := range r.Ports {
@@ -130,6 +136,8 @@ func (c *call) sayUp(r *upResult, took time.Duration) {
 	defer c.progress.Resume()
 	var b strings.Builder
 	switch {
+	case !r.Changed && r.Ready != "":
+		fmt.Fprintf(&b, "%s is up to date, and ready after %s: %s", r.Name, ui.Duration(took), r.Ready)
 	case !r.Changed:
 		fmt.Fprintf(&b, "%s is up to date", r.Name)
 	case r.Ready != "":

@@ -100,7 +100,14 @@ func (c *call) start(ctx context.Context, name string, w waiting) (*startResult,
 		return nil, c.known(ctx, t, e, err)
 	}
 	r := &startResult{Name: name, Host: e.Host.URI, Started: did.Booted, reach: c.reachOf(name, nil)}
-	stopped, err := c.follow(ctx, attached, watched{e, name, did.Delivering}, did.Booted, w, &r.Ready)
+	x := expected{attachment: attached, watched: watched{e, name, did.Delivering}, started: did.Booted}
+	if t.machine != nil {
+		x.ready = t.machine.Ready
+	}
+	if d, err := e.Managed(ctx, name); err == nil {
+		x.network, x.ports = d.Record.Network, d.Record.Ports
+	}
+	stopped, err := c.follow(ctx, x, w, &r.Ready)
 	if err != nil || stopped {
 		return r, err
 	}

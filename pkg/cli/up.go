@@ -2,14 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
-	"vmctl/pkg/guest"
 	"vmctl/pkg/progress"
 	"vmctl/pkg/spec"
 )
@@ -225,48 +223,20 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 	c.tendVolumes(ctx, e.Host, t.machine, outcome)
 	result.reach = c.reachOf(name, outcome.Ports)
 	c.forgetful(t, outcome.Plan)
-	stopped, err := c.follow(ctx, attached, watched{e, name, outcome.Delivering}, outcome.Started, o.waiting, &result.Ready)
+	network := t.machine.ResolveNetwork(e.Host.Session)
+	stopped, err := c.follow(ctx, expected{
+		attachment: attached, watched: watched{e, name, outcome.Delivering}, started: outcome.Started, booting: outcome.Booting,
+		ready: t.machine.Ready, network: network, ports: outcome.Ports,
+	}, o.waiting, &result.Ready)
 	if err != nil || stopped {
 		return result, err
 	}
-	network := t.machine.ResolveNetwork(e.Host.Session)
 	if result.Ready != "" {
 		c.waitAddress(ctx, e.Host, name, network)
 	}
 	result.reach = c.reach(ctx, e.Host, name, network, outcome.Ports)
 	c.sayUp(result, time.Since(began))
 	return result, nil
-}
-
-// waiting says what happens between a start and the report.
-type waiting struct {
-	console, none bool
-	timeout       time.Duration
-}
-
-// follow shows the console or waits until the guest is ready. It reports whether the
-// machine stopped under the console.
-// With secrets it waits in any case until the guest has taken them: they must not stay
-// on the host.
-func (c *call) follow(ctx context.Context, a *attachment, g watched, started bool, w waiting, ready *string) (stopped bool, err error) {
-	switch {
-	case w.console:
-		log := readLog(a.host, a.name)
-		if a.open != nil {
-			log = nil // the stream has it all
-		}
-		taken := g.deliver(ctx, nil, w.timeout)
-		stopped, err = c.attach(ctx, a, log)
-		return stopped, errors.Join(err, taken())
-	case !started:
-		return false, g.deliver(ctx, nil, runningTakes)()
-	case w.none && !g.delivering:
-		return false, nil
-	case w.none:
-		return false, g.deliver(ctx, nil, w.timeout)()
-	}
-	*ready, err = c.wait(ctx, g, guest.Options{Timeout: w.timeout, Log: engine.LogVolume(a.name), Sink: c.progress})
-	return false, err
 }
 
 // note tells of something that does not change the outcome.

@@ -77,6 +77,8 @@ type Outcome struct {
 	Started bool
 	// Delivering says that Deliver has to follow.
 	Delivering bool
+	// Booting says that the guest ran already, and has not shown since that it is ready.
+	Booting bool
 	// LogVolume is where the console's output goes.
 	LogVolume string
 	// Ports are the forwards, with the automatic ones chosen.
@@ -141,7 +143,7 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 	}
 	e.leave(ctx, plan)
 	plan.Ops = append(first, plan.Ops...)
-	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), Delivering: plan.has(ActionHandOver), LogVolume: LogVolume(w.Machine.Name), Ports: plan.ports}, nil
+	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), Delivering: plan.has(ActionHandOver), Booting: plan.booting, LogVolume: LogVolume(w.Machine.Name), Ports: plan.ports}, nil
 }
 
 // applyUp carries out a plan, and another one when a port that was chosen is taken after

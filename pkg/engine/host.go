@@ -245,6 +245,8 @@ type Domains interface {
 	SetLiveMemory(ctx context.Context, name string, size spec.Size) error
 	// SetLiveCPUs brings CPUs online or takes them off.
 	SetLiveCPUs(ctx context.Context, name string, n int) error
+	// NoteReady notes in the running domain's metadata that its guest is ready.
+	NoteReady(ctx context.Context, name string) error
 	// ResizeLiveDisk grows the disk of a running guest, which is told.
 	ResizeLiveDisk(ctx context.Context, name, path string, size spec.Size) error
 	// AttachDisk gives a disk to the persistent definition, and to the guest if it runs,
@@ -389,6 +391,10 @@ type Consoles interface {
 	// when somebody else is attached, unless force throws them out; their Read is then refused,
 	// too. Read returns io.EOF when the domain stops.
 	OpenConsole(ctx context.Context, domain string, force bool) (io.ReadWriteCloser, error)
+	// OpenChannel attaches to the virtio port of a name. NotFound when the running domain
+	// has none; fault.Refused while somebody else is attached. Read returns io.EOF when the
+	// domain stops.
+	OpenChannel(ctx context.Context, domain, channel string) (io.ReadWriteCloser, error)
 }
 
 // Screen is where a guest's screen is served, seen from the host itself.

@@ -23,6 +23,8 @@ type Plan struct {
 
 	// replace says why the root disk has to be replaced, when nobody allowed it.
 	replace string
+	// booting says that the guest goes on running, and has not been seen ready.
+	booting bool
 	// partial says that the rest can be planned only after this has been done.
 	partial bool
 	// leased says that a root disk is to be laid on an uploaded image, which needs a lease.

@@ -283,7 +283,7 @@ start domain example (was stopped)`,
 		},
 		"made by an older rendering": {
 			func(c *world) { c.s.domain.Record.Rendering, c.s.domain.Live.Record.Rendering = 0, 0 },
-			"define domain example (definition format 0 → 1), takes effect at the next boot\npending: definition format 0 → 1",
+			"define domain example (definition format 0 → 2), takes effect at the next boot\npending: definition format 0 → 2",
 		},
 		"an image that QEMU cannot reach": {
 			func(c *world) {

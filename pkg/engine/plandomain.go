@@ -321,6 +321,9 @@ func (p *planner) boot() {
 	resume := op(ActionResumeDomain, name, "paused",
 		func(ctx context.Context, e *Engine) error { return e.Host.Domains.ResumeDomain(ctx, name) }, nil)
 	if p.running() {
+		// One that an older vmctl started is not known to be either.
+		live := p.s.domain.Live
+		p.plan.booting = live != nil && live.Record != nil && live.Record.Rendering >= readyNoted && !live.Record.Ready
 		if p.s.domain.State != StatePaused {
 			return
 		}

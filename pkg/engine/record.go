@@ -13,7 +13,10 @@ const RecordVersion = 1
 
 // Rendering counts changes in how a definition becomes XML. A machine defined by
 // an older rendering is defined anew by the next up.
-const Rendering = 1
+const Rendering = 2
+
+// readyNoted is the rendering since which it is noted that a guest is ready.
+const readyNoted = 2
 
 // Record is what vmctl writes into the metadata of its domains: who owns it and
 // what it was made from. It is all the state there is; it holds no secret.
@@ -41,6 +44,9 @@ type Record struct {
 	Ports      []spec.Port
 	// Life counts the root disks that the domain has had; 0 is an older record's 1.
 	Life int
+	// Ready says that the guest has shown, since it was started, that it is ready. It is
+	// noted in what runs alone, never in the definition.
+	Ready bool
 	// Media are those that are no secrets.
 	Media   []MediumRecord
 	Volumes []RecordVolume

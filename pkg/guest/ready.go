@@ -1,4 +1,4 @@
-// Package guest is about what happens inside the guest: for now, whether it is ready.
+// Package guest is about what happens inside the guest: whether it is ready and why not.
 // It reads what the guest says and never trusts it.
 package guest
 
@@ -10,41 +10,73 @@ import (
 	"strings"
 	"time"
 
-	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
+	"vmctl/pkg/spec"
 )
 
 // Options say what to wait for.
 type Options struct {
+	// Ready is the sign that is waited for.
+	Ready spec.Ready
+	// Running says that the guest was started earlier: a sign may have been given already.
+	Running bool
 	// Timeout is how long the guest may take; 0 is no limit.
 	Timeout time.Duration
 	// Log is the volume that takes what the serial console prints.
 	Log string
+	// Targets are the addresses, as HOST:PORT, at which a TCP port of the guest can be
+	// reached from here. There may be none yet.
+	Targets func(ctx context.Context, port uint16) []string
 	// Sink is told the console's latest line.
 	Sink progress.Sink
 }
 
+// Outcome is how a guest showed that it is ready.
+type Outcome struct {
+	// How is one of the words below.
+	How string
+	// Report is the last that the guest gave, or nil.
+	Report *Report
+}
+
 // How a guest showed that it is ready.
 const (
-	ByAgent = "the guest agent answers"
-	ByLogin = "it asks for a login"
+	ByReport  = "it says so"
+	ByAgent   = "the guest agent answers"
+	ByLogin   = "it asks for a login"
+	BySSH     = "its ssh server answers"
+	ByPort    = "its port answers"
+	ByConsole = "its console says so"
+	ByTime    = "its time has passed"
+	ByStart   = "it was started"
 )
 
-// look is how often the console's log is read: libvirt has no event for it.
-const look = 300 * time.Millisecond
+const (
+	// look is how often the console's log is read: libvirt has no event for it.
+	look = 300 * time.Millisecond
+	// settle is how long it may take until a guest is heard that says that a report will
+	// come: it says so before it shows any other sign.
+	settle = 250 * time.Millisecond
+	// stuck is how long a guest stays at something that it seldom gets beyond, until that
+	// is what came of it.
+	stuck = 5 * time.Second
+)
 
 // prompt is what agetty, BusyBox and systemd's getty end their output with.
 var prompt = regexp.MustCompile(`(?i)login: *$`)
 
-// Wait waits until the guest agent answers or the serial console asks for a login,
-// whichever comes first, and says which. It fails when the guest stops, when the
-// connection is lost, when the time is up and when ctx ends; the guest runs on.
-func Wait(ctx context.Context, host *engine.Host, name string, o Options) (string, error) {
+// Wait waits until the guest shows the sign that it is ready. It fails when the guest
+// stops or cannot get further, when the connection is lost, when the time is up and when
+// ctx ends; the guest runs on.
+func Wait(ctx context.Context, host *engine.Host, name string, o Options) (Outcome, error) {
 	event := progress.Event{ID: name + "/ready", Text: "wait until " + name + " is ready"}
 	o.Sink.Emit(event)
 	w := watcher{host: host, name: name, o: o, event: event}
+	if o.Ready.Kind == spec.ReadyConsole {
+		w.console.pattern, _ = regexp.Compile("(?m)" + o.Ready.Pattern)
+	}
 	how, err := w.wait(ctx)
 	if err != nil && ctx.Err() != nil {
 		// Whatever call the interruption hit: what a person wants to know is the same.
@@ -56,7 +88,7 @@ func Wait(ctx context.Context, host *engine.Host, name string, o Options) (strin
 		event.Status, event.Err = progress.Failed, err
 	}
 	o.Sink.Emit(event)
-	return how, err
+	return Outcome{How: how, Report: w.report}, err
 }
 
 type watcher struct {
@@ -65,12 +97,20 @@ type watcher struct {
 	o       Options
 	event   progress.Event
 	console tail
+	// fresh says that it printed something at the last look.
+	fresh bool
+	// report is the last that was heard.
+	report *Report
+	// sign is another than the report that the guest gave, until settle has passed.
+	sign string
+	// answer is what came of the last attempt to connect.
+	answer string
 }
 
 func (w *watcher) wait(ctx context.Context) (string, error) {
-	watch, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	events, err := w.host.Events.Watch(watch, w.name)
+	events, err := w.host.Events.Watch(ctx, w.name)
 	if err != nil {
 		return "", err
 	}
@@ -78,45 +118,172 @@ func (w *watcher) wait(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if connected {
-		return ByAgent, nil
-	}
 	// It may have stopped before the watch began.
 	if d, err := w.host.Domains.Domain(ctx, w.name); err != nil || !d.State.Active() {
 		return "", w.gone(ctx, err)
 	}
-	var deadline <-chan time.Time
+	if w.o.Ready.Kind == spec.ReadyStart {
+		return ByStart, nil
+	}
+	began := time.Now()
+	reports, done := w.listen(ctx)
+	defer done()
+	var t timers
 	if w.o.Timeout > 0 {
-		timer := time.NewTimer(w.o.Timeout)
-		defer timer.Stop()
-		deadline = timer.C
+		t.deadline = in(ctx, w.o.Timeout)
+	}
+	if w.o.Ready.Kind == spec.ReadyAfter {
+		t.after = in(ctx, w.o.Ready.After)
+	}
+	if connected {
+		w.signed(ByAgent)
 	}
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
+	answers := w.dial(ctx)
 	for {
+		if w.sign != "" && t.settled == nil {
+			t.settled = in(ctx, time.Until(began.Add(settle)))
+		}
+		var how string
+		var err error
 		select {
 		case <-ctx.Done():
-			return "", ctx.Err()
+			err = ctx.Err()
 		case event, open := <-events:
-			switch {
-			case !open || event.Kind == engine.EventDisconnected:
-				return "", w.failed(fault.Unreachable, "the connection to %s was lost while %s was booting; it runs on", w.host.URI, w.name)
-			case event.Kind == engine.EventAgent:
-				return ByAgent, nil
-			case event.Kind == engine.EventStopped || event.Kind == engine.EventCrashed || event.Kind == engine.EventUndefined:
-				return "", w.gone(ctx, nil)
+			err = w.happened(ctx, event, open)
+		case r := <-reports:
+			if w.report = &r; w.done() {
+				how, err = w.reported()
 			}
+		case answer := <-answers:
+			how, w.answer = answer.how, answer.trouble
+		case <-t.after:
+			how = ByTime
+		case <-t.settled:
+			how, err = w.settled(reports)
+			t.settled = nil
+		case <-t.hung:
+			err = w.failed(fault.Other, "%s does not boot: %s", w.name, w.stands())
 		case <-ticker.C:
-			if err := w.read(ctx); err != nil {
-				return "", err
-			}
-			if prompt.MatchString(w.console.last()) {
-				return ByLogin, nil
-			}
-		case <-deadline:
-			return "", w.failed(fault.Timeout, "%s was not ready within %s: its guest agent did not answer and its console asked for no login", w.name, w.o.Timeout)
+			how, err = w.looked(ctx, &t)
+		case <-t.deadline:
+			_ = w.read(ctx)
+			err = w.late()
+		}
+		if how != "" || err != nil {
+			return how, err
 		}
 	}
+}
+
+// timers are what a wait is bounded by; nil ones never fire.
+type timers struct {
+	deadline, after, settled, hung <-chan time.Time
+}
+
+// in fires once, unless ctx ends before.
+func in(ctx context.Context, d time.Duration) <-chan time.Time {
+	timer := time.NewTimer(d)
+	context.AfterFunc(ctx, func() { timer.Stop() })
+	return timer.C
+}
+
+// happened takes in what the host tells.
+func (w *watcher) happened(ctx context.Context, event engine.Event, open bool) error {
+	switch {
+	case !open || event.Kind == engine.EventDisconnected:
+		return w.failed(fault.Unreachable, "the connection to %s was lost while %s was booting; it runs on", w.host.URI, w.name)
+	case event.Kind == engine.EventAgent:
+		w.signed(ByAgent)
+	case event.Kind == engine.EventStopped || event.Kind == engine.EventCrashed || event.Kind == engine.EventUndefined:
+		return w.gone(ctx, nil)
+	}
+	return nil
+}
+
+// settled takes another sign than a report for good, unless a report was promised.
+func (w *watcher) settled(reports <-chan Report) (string, error) {
+	select {
+	case r := <-reports:
+		w.report = &r
+	default:
+	}
+	switch {
+	case w.done():
+		return w.reported()
+	case w.report == nil || w.o.Ready.Kind != spec.ReadyAuto:
+		return w.sign, nil
+	}
+	w.sign = ""
+	return "", nil
+}
+
+// looked reads what the console printed and says what follows from it.
+func (w *watcher) looked(ctx context.Context, t *timers) (string, error) {
+	if err := w.read(ctx); err != nil {
+		return "", err
+	}
+	if w.console.matched {
+		return ByConsole, nil
+	}
+	if !w.fresh {
+		return "", nil // nothing was printed that could change what is known
+	}
+	if w.prompts() {
+		w.signed(ByLogin)
+	}
+	switch {
+	case !w.hopeless():
+		t.hung = nil
+	case t.hung == nil:
+		t.hung = in(ctx, stuck)
+	}
+	return "", nil
+}
+
+// done says that the guest has reported that it is ready, and that this is a sign.
+func (w *watcher) done() bool {
+	return w.report != nil && w.report.State == StateReady && w.wants(spec.ReadyReport)
+}
+
+// wants says whether the sign is one of those waited for.
+func (w *watcher) wants(kind spec.ReadyKind) bool {
+	return w.o.Ready.Kind == spec.ReadyAuto || w.o.Ready.Kind == kind
+}
+
+// signed notes a sign that is no report. A guest that has promised a report is held to it.
+func (w *watcher) signed(how string) {
+	kind := spec.ReadyAuto
+	if how == ByAgent {
+		kind = spec.ReadyAgent
+	}
+	promised := w.report != nil && w.report.State == StateBooting && w.o.Ready.Kind == spec.ReadyAuto
+	if w.wants(kind) && w.sign == "" && !promised {
+		w.sign = how
+	}
+}
+
+// reported is what the guest's report comes to. Who asked for it wants to hear of units
+// that failed; else that is for a note.
+func (w *watcher) reported() (string, error) {
+	if w.o.Ready.Kind == spec.ReadyReport && len(w.report.FailedUnits) > 0 {
+		return "", w.failed(fault.Other, "%s has booted, but units failed: %s", w.name, strings.Join(w.report.FailedUnits, ", "))
+	}
+	return ByReport, nil
+}
+
+// prompts says whether the console asks for a login, or has, when the guest runs for a while.
+func (w *watcher) prompts() bool {
+	return prompt.MatchString(w.console.last()) || w.o.Running && stageOf(w.console.said()) == atLogin
+}
+
+// hopeless says that the guest stands where it will hardly get on from.
+func (w *watcher) hopeless() bool {
+	said := w.console.said()
+	at := strings.LastIndex(said, "Kernel panic")
+	// One that boots anew after a panic is not at its end.
+	return at >= 0 && stageOf(said) == atPanic && !strings.Contains(said[at:], "Linux version ") || secureBootRefusal(said)
 }
 
 // gone is the error of a guest that is off, unless err has another reason.
@@ -141,61 +308,11 @@ func (w *watcher) read(ctx context.Context) error {
 	if err = errors.Join(err, log.Close()); err != nil {
 		return err
 	}
-	if n > 0 {
+	if w.fresh = n > 0; w.fresh {
 		if lines := w.console.lines(); len(lines) > 0 {
 			w.event.Detail = strings.TrimSpace(lines[len(lines)-1])
 			w.o.Sink.Emit(w.event)
 		}
 	}
 	return nil
-}
-
-func (w *watcher) failed(kind fault.Kind, format string, args ...any) error {
-	details := "its console printed nothing"
-	if lines := w.console.lines(); len(lines) > 0 {
-		details = "the last lines of its console:\n  " + strings.Join(lines, "\n  ")
-	}
-	return fault.New(kind, format, args...).WithDetails(details).
-		WithHint("vmctl logs %[1]s shows all it printed; vmctl console %[1]s connects to it", w.name)
-}
-
-// tail keeps the end of what a console printed, without control sequences.
-type tail struct {
-	offset int64
-	text   []byte
-}
-
-const (
-	tailBytes = 16 << 10
-	tailLines = 10
-)
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.offset += int64(len(p))
-	t.text = append(t.text, p...)
-	if extra := len(t.text) - tailBytes; extra > 0 {
-		t.text = append(t.text[:0], t.text[extra:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tail) all() []string {
-	return strings.Split(strings.ReplaceAll(ansi.Plain(string(t.text)), "\r", ""), "\n")
-}
-
-// last is the line that the cursor is on.
-func (t *tail) last() string {
-	all := t.all()
-	return all[len(all)-1]
-}
-
-// lines are the last ones that say something.
-func (t *tail) lines() []string {
-	var said []string
-	for _, line := range t.all() {
-		if strings.TrimSpace(line) != "" {
-			said = append(said, strings.TrimRight(line, " "))
-		}
-	}
-	return said[max(0, len(said)-tailLines):]
 }

@@ -37,7 +37,8 @@ func boot(t *testing.T, g enginetest.Guest) *enginetest.Host {
 }
 
 func wait(ctx context.Context, h *enginetest.Host, timeout time.Duration, sink progress.Sink) (string, error) {
-	return guest.Wait(ctx, h.Connect(), "example", guest.Options{Timeout: timeout, Log: engine.LogVolume("example"), Sink: sink})
+	outcome, err := guest.Wait(ctx, h.Connect(), "example", guest.Options{Timeout: timeout, Log: engine.LogVolume("example"), Sink: sink})
+	return outcome.How, err
 }
 
 func TestReady(t *testing.T) {
@@ -75,7 +76,7 @@ func TestNotReady(t *testing.T) {
 	}{
 		"too slow": {
 			func(*enginetest.Host, context.CancelFunc) {}, fault.Timeout,
-			"example was not ready within 10s: its guest agent did not answer and its console asked for no login",
+			"example was not ready within 10s: its guest agent did not answer and its console asked for no login; it has not come beyond the firmware",
 			"the last lines of its console:\n  one\n  two\n  three",
 		},
 		"stops": {

@@ -5,6 +5,7 @@ import (
 
 	golibvirt "libvirt.org/go/libvirt"
 
+	"vmctl/pkg/engine"
 	"vmctl/pkg/spec"
 )
 
@@ -17,25 +18,37 @@ func (c *conn) SetLiveMemory(ctx context.Context, name string, size spec.Size) e
 		if err := d.SetMemoryFlags(kib, golibvirt.DOMAIN_MEM_LIVE); err != nil {
 			return err
 		}
-		text, err := d.GetXMLDesc(0)
-		if err != nil {
-			return err
-		}
-		running, err := parseDomain(text)
-		if err != nil {
-			return err
-		}
-		record := running.record()
-		if record == nil {
-			return nil
-		}
-		record.Memory = size
-		element, err := liveMetadata(*record)
-		if err != nil {
-			return err
-		}
-		return d.SetMetadata(golibvirt.DOMAIN_METADATA_ELEMENT, element, metadataPrefix, metadataURI, golibvirt.DOMAIN_AFFECT_LIVE)
+		return noteLive(d, func(r *engine.Record) { r.Memory = size })
 	})
+}
+
+// NoteReady notes that the guest is ready.
+func (c *conn) NoteReady(ctx context.Context, name string) error {
+	return c.onDomain(ctx, "note that the guest is ready in", name, func(d *golibvirt.Domain) error {
+		return noteLive(d, func(r *engine.Record) { r.Ready = true })
+	})
+}
+
+// noteLive changes the metadata of what runs; the definition stays as it is.
+func noteLive(d *golibvirt.Domain, change func(*engine.Record)) error {
+	text, err := d.GetXMLDesc(0)
+	if err != nil {
+		return err
+	}
+	running, err := parseDomain(text)
+	if err != nil {
+		return err
+	}
+	record := running.record()
+	if record == nil {
+		return nil
+	}
+	change(record)
+	element, err := liveMetadata(*record)
+	if err != nil {
+		return err
+	}
+	return d.SetMetadata(golibvirt.DOMAIN_METADATA_ELEMENT, element, metadataPrefix, metadataURI, golibvirt.DOMAIN_AFFECT_LIVE)
 }
 
 // SetLiveCPUs brings CPUs online or takes them off.

@@ -38,6 +38,7 @@ type record struct {
 	Network    string       `xml:"network,omitempty"`
 	Ports      []recPort    `xml:"port"`
 	Secrets    []recName    `xml:"secret"`
+	Ready      string       `xml:"ready,omitempty"`
 	Life       string       `xml:"life,omitempty"`
 	Media      []recMedium  `xml:"medium"`
 	Volumes    []recVolume  `xml:"volume"`
@@ -121,6 +122,9 @@ func toRecord(r engine.Record) record {
 	for _, name := range r.Secrets {
 		out.Secrets = append(out.Secrets, recName{name})
 	}
+	if r.Ready {
+		out.Ready = strconv.FormatBool(true)
+	}
 	if r.Life > 0 {
 		out.Life = strconv.Itoa(r.Life)
 	}
@@ -152,7 +156,7 @@ func fromRecord(in record) *engine.Record {
 		Project: in.Project, Source: in.Source, Image: in.Image, Base: in.Base, Root: in.Root, Log: in.Log,
 		Memory: size(in.Memory), CPUs: number(in.CPUs), Disk: size(in.Disk),
 		Accel: spec.Accel(in.Accel), Firmware: spec.Firmware(in.Firmware), SecureBoot: in.SecureBoot == "true",
-		Network: in.Network, Life: number(in.Life),
+		Network: in.Network, Life: number(in.Life), Ready: in.Ready == "true",
 	}
 	for _, m := range in.Media {
 		out.Media = append(out.Media, engine.MediumRecord{Role: engine.Role(m.Role), Serial: m.Serial, Digest: m.Digest})

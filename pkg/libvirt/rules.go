@@ -122,6 +122,10 @@ var rules = []rule{
 		fault.Refused, "it was started with less memory and cannot have more without a restart", "vmctl up --restart",
 	},
 	{
+		regexp.MustCompile(`Active channel stream exists`),
+		fault.Refused, "somebody else is attached to it", "",
+	},
+	{
 		regexp.MustCompile(`Active console session exists|another console session|console .* is already in use`),
 		fault.Refused, "somebody else is attached to it", "vmctl console --force takes it over",
 	},

@@ -21,6 +21,9 @@ type Ready struct {
 	After time.Duration
 }
 
+// ReportChannel is the name of the virtio port on which a guest reports that it is ready.
+const ReportChannel = "org.vmctl.0"
+
 // ReadyKind is a kind of sign.
 type ReadyKind string
 

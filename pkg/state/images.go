@@ -18,6 +18,11 @@ type Notes struct{ dir string }
 // Images are notes about images, by their IDs.
 func (d Dirs) Images() Notes { return Notes{filepath.Join(d.State, "images")} }
 
+// Reports are notes about what the guests on a host said of themselves, by their machines.
+func (d Dirs) Reports(hostURI string) Notes {
+	return Notes{filepath.Join(d.State, "hosts", fileName(hostURI))}
+}
+
 const (
 	noteSuffix = ".json"
 	maxNote    = 64 << 10

@@ -53,6 +53,8 @@ func Run(t *testing.T, newHost func(t *testing.T) *engine.Host, f Features) {
 		{"MissingDisk", missingDisk},
 		{"Guest", guest},
 		{"Console", consoles},
+		{"Channel", channels},
+		{"NoteReady", noteReady},
 		{"PowerButton", powerButton},
 		{"Reservations", reservations},
 		{"Screens", screens},

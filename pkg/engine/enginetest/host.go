@@ -39,6 +39,7 @@ type Host struct {
 	taken    map[string][]byte
 	watchers map[*watcher]bool
 	consoles map[string]*console
+	channels map[string]*console
 	secrets  map[string]*secret
 	pools    map[string]map[string]engine.Volume
 	calls    []string
@@ -58,6 +59,8 @@ type Guest struct {
 	IgnoresShutdown bool
 	// Agent answers as soon as the guest runs.
 	Agent bool
+	// Reports are written, one after the other, to whoever attaches to the port for reports.
+	Reports []string
 	// KeepsDisks never lets go of a disk.
 	KeepsDisks bool
 	// TakesSecrets takes what it is handed as soon as it runs, as vmctl's script does.
@@ -96,7 +99,7 @@ func NewHost(o Options) *Host {
 		options: o,
 		domains: map[string]*domain{}, volumes: map[string]*volume{},
 		networks: map[string]bool{}, reserved: map[string][]engine.Reservation{}, guests: map[string]Guest{}, taken: map[string][]byte{},
-		watchers: map[*watcher]bool{}, consoles: map[string]*console{},
+		watchers: map[*watcher]bool{}, consoles: map[string]*console{}, channels: map[string]*console{},
 		secrets: map[string]*secret{}, pools: map[string]map[string]engine.Volume{},
 		counts: map[string]int{}, hooks: map[string]func(){},
 		pool: engine.Pool{Name: "vmctl", Target: target, State: engine.PoolAbsent},
@@ -164,6 +167,10 @@ func (h *Host) Cut() {
 	}
 	for name := range h.consoles {
 		h.closeConsole(name, h.unreachable())
+	}
+	for name, c := range h.channels {
+		delete(h.channels, name)
+		c.finish(h.unreachable())
 	}
 }
 

@@ -153,6 +153,7 @@ func (h *Host) stop(d *domain, kind engine.EventKind) {
 		delete(h.domains, d.name)
 	}
 	h.closeConsole(d.name, nil)
+	h.closeChannel(d.name)
 	h.tell(d.name, kind)
 }
 

@@ -1,0 +1,43 @@
+package libvirt
+
+import (
+	"context"
+	"io"
+
+	golibvirt "libvirt.org/go/libvirt"
+
+	"vmctl/pkg/fault"
+)
+
+// OpenChannel attaches to a virtio port of a running guest.
+func (c *conn) OpenChannel(ctx context.Context, domain, channel string) (io.ReadWriteCloser, error) {
+	doing := "attach to port " + quoteName(channel) + " of domain " + quoteName(domain)
+	why := func(err error) error {
+		if streamBroke(err) {
+			return io.EOF
+		}
+		return c.explain(doing, err)
+	}
+	st, err := openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
+		return withDomain(l, domain, func(d *golibvirt.Domain) error {
+			text, err := d.GetXMLDesc(0)
+			if err != nil {
+				return err
+			}
+			running, err := parseDomain(text)
+			if err != nil {
+				return err
+			}
+			for _, there := range running.Channels {
+				if there.Target.Name == channel {
+					return d.OpenChannel(channel, s, 0)
+				}
+			}
+			return fault.New(fault.NotFound, "domain %s has no port %s", quoteName(domain), quoteName(channel))
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
