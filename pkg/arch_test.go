@@ -23,7 +23,7 @@ func arrows() map[string][]string {
 	return map[string][]string{
 		"cmd/vmctl": {"pkg/cli"},
 		"pkg/cli": with("pkg/libvirt", "pkg/builder", "pkg/image", "pkg/console", "pkg/guest", "pkg/ui",
-			"pkg/project", "pkg/hosts", "pkg/cloudinit", "pkg/secret", "pkg/state", "pkg/engine", "pkg/spec"),
+			"pkg/project", "pkg/screen", "pkg/hosts", "pkg/cloudinit", "pkg/secret", "pkg/state", "pkg/engine", "pkg/spec"),
 
 		"pkg/libvirt":           with("pkg/engine", "pkg/spec", "pkg/libvirt/domainxml"),
 		"pkg/libvirt/domainxml": with("pkg/spec"),
@@ -35,6 +35,7 @@ func arrows() map[string][]string {
 		"pkg/guest":             with("pkg/engine", "pkg/spec", "pkg/proc"),
 		"pkg/secret":            with("pkg/spec", "pkg/proc"),
 		"pkg/console":           with("pkg/engine"),
+		"pkg/screen":            with("pkg/engine", "pkg/proc"),
 		"pkg/project":           with("pkg/spec"),
 		"pkg/cloudinit":         {"pkg/fault", "pkg/spec", "pkg/iso"},
 		"pkg/iso":               {"pkg/fault"},

@@ -110,13 +110,14 @@ func (r *reader) shorts(letters string) error {
 
 // find looks a flag up; global says whose it is.
 func (r *reader) find(name string) (o option, global, ok bool) {
-	if o, ok = lookUp(r.global, name); ok {
-		return o, true, true
-	}
+	// A verb may give a letter a meaning of its own, as screenshot does with -o.
 	if r.line.verb != nil {
-		o, ok = r.line.verb.option(name)
+		if o, ok = r.line.verb.option(name); ok {
+			return o, false, true
+		}
 	}
-	return o, false, ok
+	o, ok = lookUp(r.global, name)
+	return o, ok, ok
 }
 
 func (r *reader) flag(dashes, name, value string, has bool) error {

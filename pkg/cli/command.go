@@ -161,7 +161,7 @@ func lookUp(options []option, name string) (option, bool) {
 func commands() []*command {
 	all := []*command{
 		upCommand(), downCommand(), startCommand(), stopCommand(), restartCommand(),
-		planCommand(), outdatedCommand(), listCommand(), infoCommand(), ipCommand(), consoleCommand(), logsCommand(), secretCommand(), keyCommand(),
+		planCommand(), outdatedCommand(), listCommand(), infoCommand(), ipCommand(), consoleCommand(), logsCommand(), viewCommand(), screenshotCommand(), secretCommand(), keyCommand(),
 		sshCommand(), execCommand(), cpCommand(), forwardCommand(), sshConfigCommand(), sshProxyCommand(),
 		initCommand(), buildCommand(), imageCommand(), validateCommand(), schemaCommand(),
 		volumeCommand(),

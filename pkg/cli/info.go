@@ -48,6 +48,20 @@ func infoCommand() *command {
   "secureBoot": false,
   "network": "user",
   "autostart": false,
+  "interfaces": [
+    { "link": "network", "name": "default", "mac": "52:54:00:12:34:56", "address": "192.168.122.50", "model": "virtio" }
+  ],
+  "shares": [
+    {
+      "tag": "src",
+      "source": "/home/me/machines",
+      "target": "/mnt/src",
+      "readOnly": false,
+      "driver": "virtiofs",
+      "mount": "mount -t virtiofs -o rw src /mnt/src"
+    }
+  ],
+  "settings": {},
   "console": "vmctl console example",
   "ssh": "ssh -p 2222 127.0.0.1",
   "ports": [
@@ -79,6 +93,7 @@ type infoResult struct {
 	SecureBoot bool          `json:"secureBoot"`
 	Network    string        `json:"network"`
 	Autostart  bool          `json:"autostart"`
+	deviceResult
 	reach
 }
 
@@ -132,6 +147,7 @@ func (c *call) infoOf(ctx context.Context, host *engine.Host, d *engine.Domain) 
 		r.Live = &liveResult{Memory: d.Live.Memory, CPUs: d.Live.CPUs}
 		network = rec.Network
 	}
+	r.deviceResult = devicesOf(d.Name, rec.Interfaces, rec.Shares, rec.Settings)
 	r.reach = c.reach(ctx, host, d.Name, network, rec.Ports)
 	return r
 }
@@ -144,7 +160,7 @@ func (c *call) infoDeclared(host *engine.Host, t *target) *infoResult {
 		Image: m.Image.String(), Memory: m.Memory, CPUs: m.CPUs, Disk: diskResult{Size: m.Disk},
 		Accel: m.Accel, Firmware: m.Firmware, SecureBoot: m.SecureBoot,
 		Network: m.ResolveNetwork(host.Session), Autostart: m.Autostart,
-		Volumes: infoDeclaredVolumes(m), reach: c.reachOf(m.Name, m.Ports),
+		Volumes: infoDeclaredVolumes(m), deviceResult: declaredDevices(m), reach: c.reachOf(m.Name, m.Ports),
 	}
 }
 
@@ -184,6 +200,7 @@ func (r *infoResult) text() string {
 	}
 	line("firmware", "%s", firmware)
 	line("network", "%s", r.Network)
+	r.deviceResult.show(line)
 	autostart := "no"
 	if r.Autostart {
 		autostart = "yes"

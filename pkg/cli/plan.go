@@ -117,10 +117,10 @@ func (c *call) showPlan(p *engine.Plan, titled bool) error {
 // signOf is the sign that stands before an operation, and its colour.
 func signOf(o engine.Op) (sign, color string) {
 	switch o.Action {
-	case engine.ActionDeleteVolume, engine.ActionUndefine, engine.ActionStopDomain:
+	case engine.ActionDeleteVolume, engine.ActionRelease, engine.ActionUndefine, engine.ActionStopDomain:
 		return "-", "31"
 	case engine.ActionCreateVolume, engine.ActionDefinePool, engine.ActionBuildPool, engine.ActionStartPool,
-		engine.ActionStartNetwork, engine.ActionUploadVolume, engine.ActionStartDomain:
+		engine.ActionStartNetwork, engine.ActionReserve, engine.ActionUploadVolume, engine.ActionStartDomain:
 		return "+", "32"
 	case engine.ActionDefineDomain:
 		if o.Cause == "not defined" {

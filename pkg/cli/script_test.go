@@ -293,6 +293,11 @@ func scriptHost(ts *testscript.TestScript, neg bool, args []string) {
 		_, err := io.WriteString(ts.Stdout(), lines(s.host.Changes()))
 		ts.Check(err)
 		s.host.Forget()
+	case "reserved": // NETWORK: prints the addresses that it keeps
+		for _, r := range s.host.Reserved(arg(1)) {
+			_, err := fmt.Fprintln(ts.Stdout(), r.Address, r.MAC)
+			ts.Check(err)
+		}
 	case "left": // prints the domains and volumes there are
 		_, err := io.WriteString(ts.Stdout(), lines(append(s.host.DomainNames(), s.host.VolumeNames()...)))
 		ts.Check(err)

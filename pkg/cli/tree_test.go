@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -40,7 +41,9 @@ func TestEveryCommandIsWhole(t *testing.T) {
 				assert.True(t, json.Valid([]byte(v.json)), "the JSON example is JSON")
 			}
 			flags(v.options) // a preset that cannot be read would become a zero
-			checkOptions(t, append(v.options, globals()...))
+			// A verb that has no JSON to print may give -o a meaning of its own.
+			others := slices.DeleteFunc(globals(), func(o option) bool { return o.short == "o" && v.json == "" })
+			checkOptions(t, append(v.options, others...))
 		})
 	}
 }

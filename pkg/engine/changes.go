@@ -27,7 +27,7 @@ func (e *Engine) record(w Wanted, base string) Record {
 		Memory: m.Memory, CPUs: m.CPUs, Disk: m.Disk, Accel: m.Accel,
 		Firmware: m.Firmware, SecureBoot: m.SecureBoot,
 		Network: m.ResolveNetwork(e.Host.Session), Ports: m.Ports,
-		Interfaces: m.Interfaces, Shares: undecided(m.Shares), Settings: settings(&m), Secrets: w.Delivery.names(),
+		Interfaces: m.Interfaces, Shares: undecided(m.Shares), Settings: Settings(&m), Secrets: w.Delivery.names(),
 	}
 }
 

@@ -15,8 +15,8 @@ type Setting struct{ Key, Value string }
 // none is the value of a key that is not there.
 const none = "none"
 
-// settings are the keys of a definition that are not at their default.
-func settings(m *spec.Machine) []Setting {
+// Settings are the keys of a definition that are not at their default.
+func Settings(m *spec.Machine) []Setting {
 	var all []Setting
 	add := func(is bool, key string, value any) {
 		if is {

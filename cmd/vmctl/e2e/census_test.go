@@ -25,7 +25,8 @@ import (
 type census []string
 
 // harmless are files that may stay: caches, libvirt's own configuration, sockets and
-// logs, and the pool itself, which all machines share.
+// logs, the pool itself, which all machines share, what this client is called, and the
+// notes on where images came from, which vmctl image prune removes with the images.
 var harmless = regexp.MustCompile(strings.Join([]string{
 	`/\.cache/`,
 	`/libvirt/storage/(?:autostart/)?vmctl\.xml$`,
@@ -33,6 +34,7 @@ var harmless = regexp.MustCompile(strings.Join([]string{
 	`^/run/user/\d+/libvirt/`,
 	`/\.config/libvirt/(?:secrets|storage)?$`,
 	`/libvirt/qemu/autostart$`,
+	`/\.local/state/vmctl/(?:client|images/[a-z0-9-]+\.json)$`,
 }, "|"))
 
 func (p *person) places() []string {
