@@ -10,6 +10,9 @@ let
   known = value: otherwise:
     let tried = builtins.tryEval value; in if tried.success then tried.value else otherwise;
   loader = plain.config.boot.loader;
+  # GRUB can be there for both; then BIOS starts it from the disk that is named.
+  uefi = loader.systemd-boot.enable
+    || loader.grub.efiSupport && (loader.grub.device == "nodev" || loader.grub.devices == [ "nodev" ]);
   fileSystems = known plain.config.fileSystems { };
 
   # File systems on the disks that a machine of its own had are not there in the guest,
@@ -46,7 +49,7 @@ in
   config = {
     vmctl.firmware =
       if want.firmware != null then lib.mkForce want.firmware
-      else lib.mkDefault (if known (loader.systemd-boot.enable || loader.grub.efiSupport) false then "efi" else "bios");
+      else lib.mkDefault (if known uefi false then "efi" else "bios");
 
     fileSystems = lib.mkMerge [
       {

@@ -9,10 +9,9 @@ import (
 	"vmctl/pkg/progress"
 )
 
-// The ways in which a configuration becomes an image, in the words of wrapper/outputs.nix.
+// The ways in which a configuration becomes an image, in the words of wrapper/outputs.nix,
+// but for one that makes its own, as system.build.qcow2.
 const (
-	// kindOwn is a configuration that makes its own, as system.build.qcow2.
-	kindOwn = "qcow2"
 	// kindWrapped is one that vmctl's module makes an image of.
 	kindWrapped = "wrapped"
 	// kindNone is one that neither makes an image nor can be extended.

@@ -3,6 +3,7 @@ package builder
 import (
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,9 +32,7 @@ func newNixOS(t testing.TB, configuration string, more map[string]string) *lab {
 	t.Helper()
 	files := map[string]string{"flake.nix": nixosFlake, "configuration.nix": configuration}
 	copyInto(t, files, "../../images/testdata/nixos", "nixpkgs")
-	for name, text := range more {
-		files[name] = text
-	}
+	maps.Copy(files, more)
 	l := newLab(t, files)
 	l.git("init")
 	return l
@@ -300,6 +299,9 @@ func TestSpec(t *testing.T) {
 				"interfaces":  []any{map[string]any{"bridge": "br0", "network": nil, "macvtap": nil, "user": false, "mac": nil, "address": nil, "model": nil}},
 			},
 		},
+		"GRUB for both":      {`{ boot.loader.grub = { efiSupport = true; device = "/dev/vda"; }; }`, nil},
+		"GRUB for UEFI":      {`{ boot.loader.grub = { efiSupport = true; device = "nodev"; }; }`, map[string]any{"firmware": "efi"}},
+		"firmware is stated": {`{ vmctl.firmware = "bios"; boot.loader.systemd-boot.enable = true; }`, nil},
 		"the module is imported": {
 			`{ imports = [ { key = "vmctl"; imports = [ ./module ]; } ]; vmctl.cores = 7; }`,
 			map[string]any{"cores": 7},
@@ -314,9 +316,7 @@ func TestSpec(t *testing.T) {
 			require.NoError(t, err)
 			want := map[string]any{}
 			require.NoError(t, json.Unmarshal([]byte(nothing), &want))
-			for key, value := range test.want {
-				want[key] = value
-			}
+			maps.Copy(want, test.want)
 			text, err := json.Marshal(want)
 			require.NoError(t, err)
 			assert.JSONEq(t, string(text), string(res.Spec))

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -125,7 +126,7 @@ var embedded = sync.OnceValue(func() []wrapperFile {
 	if err != nil {
 		panic(err) // they are part of the program
 	}
-	return files[:len(files):len(files)]
+	return slices.Clip(files)
 })
 
 // wrapperDigest changes when an image would, because vmctl's module has.
