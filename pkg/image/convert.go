@@ -27,9 +27,9 @@ const (
 	// convertVersion changes when the same disk is to be converted to something else.
 	convertVersion = "converted-1-"
 	copyVersion    = "copied-1-"
-	// convertMemory is what qemu-img may use; the tables of the largest disk that the gate
-	// lets through take a quarter of it.
-	convertMemory = 1 << 30
+	// convertMemory is the address space of qemu-img. Most of it is reserved by its threads
+	// and never used: with 1 GiB some of them could not start now and then.
+	convertMemory = 4 << 30
 	// convertCPU is what it may compute at least, and convertRate how many bytes of a
 	// disk it may take one second more for.
 	convertCPU  = 2 * time.Minute
@@ -122,7 +122,7 @@ func (o obtainer) run(ctx context.Context, m material, is kind, virtual spec.Siz
 	}
 	_, err = proc.Run(ctx, proc.Cmd{
 		Path: "qemu-img", Args: convertArgs(is, m.at, out.Name()),
-		Env: []string{"LC_ALL=C"}, SplitCR: true,
+		Env: []string{"LC_ALL=C", "MALLOC_ARENA_MAX=2"}, SplitCR: true,
 		OnStdout: func(line string) {
 			if part, ok := percent(line); ok {
 				task.Current = int64(part / 100 * float64(virtual))
@@ -188,7 +188,8 @@ func (o obtainer) convertError(ctx context.Context, m material, room, virtual in
 	case outOfRoom && virtual > room:
 		return &cache.NoRoomError{Dir: string(o.dir), Need: virtual, Free: room}
 	case outOfRoom, failed.Signal == syscall.SIGXCPU, failed.Signal == syscall.SIGKILL, strings.Contains(said, "cannot allocate memory"):
-		return m.bad("cannot be converted: it takes more than a disk of %s may", spec.Size(virtual)).WithHint("do not use it if you do not know who made it")
+		return m.bad("cannot be converted: it takes more than a disk of %s may", spec.Size(virtual)).
+			WithDetails(ansi.Plain(failed.Error())).WithHint("do not use it if you do not know who made it")
 	}
 	return m.bad("cannot be converted: %s", ansi.Plain(strings.TrimPrefix(failed.LastLine(), "qemu-img: "))).WithHint("build or download it again")
 }

@@ -29,6 +29,7 @@ type census []string
 // notes on where images came from, which vmctl image prune removes with the images.
 var harmless = regexp.MustCompile(strings.Join([]string{
 	`/\.cache/`,
+	`/\.local/state/vmctl/(?:client$|images/)`, // what is noted about this client, and about images
 	`/libvirt/storage/(?:autostart/)?vmctl\.xml$`,
 	`/libvirt/qemu/networks/`,
 	`^/run/user/\d+/libvirt/`,
