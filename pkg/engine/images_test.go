@@ -314,3 +314,49 @@ func TestALeaseIsGivenBack(t *testing.T) {
 		assert.Empty(t, h.VolumeNames(), method)
 	}
 }
+
+func TestTwentyMachinesShareOneImage(t *testing.T) {
+	h := enginetest.NewHost(enginetest.Options{Remote: true})
+	var names []string
+	for i := range 20 {
+		name := fmt.Sprintf("m%02d", i)
+		names = append(names, name)
+		_, err := client(h, []string{"ann", "bob"}[i%2]).Up(t.Context(), shared(t, name), engine.Options{})
+		require.NoError(t, err)
+	}
+	uploads := 0
+	for _, change := range h.Changes() {
+		if strings.HasPrefix(change, "Upload") && !strings.Contains(change, ".ok ") {
+			uploads++
+		}
+	}
+	assert.Equal(t, 1, uploads)
+	sound(t, h, names...)
+	images, err := client(h, "ann").Images(t.Context())
+	require.NoError(t, err)
+	require.Len(t, images, 1)
+	assert.Equal(t, names, images[0].UsedBy)
+	for i, name := range names {
+		_, err := client(h, []string{"bob", "ann"}[i%2]).Down(t.Context(), name, engine.DownOptions{Force: true})
+		require.NoError(t, err)
+	}
+	assert.Empty(t, h.VolumeNames())
+}
+
+func TestPruneAsksLittle(t *testing.T) {
+	h := enginetest.NewHost(enginetest.Options{Remote: true})
+	_, err := client(h, "ann").Up(t.Context(), shared(t, "mine"), engine.Options{})
+	require.NoError(t, err)
+	for i := range 250 {
+		name := fmt.Sprintf("base-nix-%04d.raw", i)
+		h.PlantVolume(engine.Volume{Name: name, Allocation: 1}, nil)
+		h.PlantVolume(engine.Volume{Name: name + ".ok"}, nil)
+	}
+	h.Forget()
+	pruned, err := client(h, "ann").Prune(t.Context(), false)
+	require.NoError(t, err)
+	assert.Len(t, pruned, 250)
+	asked := len(h.Calls()) - len(h.Changes())
+	assert.LessOrEqual(t, asked, 8, "what is asked does not grow with what there is")
+	sound(t, h, "mine")
+}

@@ -43,8 +43,11 @@ func TestBench(t *testing.T) {
 	rows := []row{}
 	rows = append(rows, h.up(rounds)...)
 	rows = append(rows, h.idle(rounds)...)
+	rows = append(rows, h.large(rounds), h.prune(min(rounds, 3)))
+	amounts := []amount{h.shared()}
 	var figures strings.Builder
 	require.NoError(t, table(&figures, rows))
+	require.NoError(t, amountTable(&figures, amounts))
 	t.Log("\n" + figures.String())
 	if file := os.Getenv("BENCH_README"); file != "" {
 		testenv.Section(t, file, "bench", fmt.Sprintf(intro, rounds)+figures.String())
@@ -52,7 +55,7 @@ func TestBench(t *testing.T) {
 	if file := os.Getenv("BENCH_JSON"); file != "" {
 		out, err := os.Create(file)
 		require.NoError(t, err)
-		require.NoError(t, machineReadable(out, rows))
+		require.NoError(t, machineReadable(out, rows, amounts))
 		require.NoError(t, out.Close())
 	}
 }

@@ -93,9 +93,32 @@ func table(w io.Writer, rows []row) error {
 	return err
 }
 
-// machineReadable writes the rows as JSON.
-func machineReadable(w io.Writer, rows []row) error {
+// amount compares what vmctl and a reference write.
+type amount struct {
+	What      string  `json:"what"`
+	Vmctl     float64 `json:"vmctl_mib"`
+	Reference string  `json:"reference"`
+	Other     float64 `json:"reference_mib"`
+	Target    string  `json:"target"`
+}
+
+// amountTable writes the amounts as Markdown.
+func amountTable(w io.Writer, amounts []amount) error {
+	var b strings.Builder
+	b.WriteString("\n| what | vmctl MiB | reference | MiB | ratio | target |\n|---|---|---|---|---|---|\n")
+	for _, a := range amounts {
+		fmt.Fprintf(&b, "| %s | %.1f | %s | %.1f | **%.2f** | %s |\n", a.What, a.Vmctl, a.Reference, a.Other, a.Vmctl/a.Other, a.Target)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// machineReadable writes the rows and amounts as JSON.
+func machineReadable(w io.Writer, rows []row, amounts []amount) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(rows)
+	return encoder.Encode(struct {
+		Rows    []row    `json:"rows"`
+		Amounts []amount `json:"amounts"`
+	}{rows, amounts})
 }
