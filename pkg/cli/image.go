@@ -98,7 +98,7 @@ func (c *call) allImages(ctx context.Context) ([]imageResult, error) {
 			return all, failed
 		}
 	}
-	all = c.withClientImages(all, present)
+	all = c.withCached(c.withClientImages(all, present))
 	slices.SortStableFunc(all, func(a, b imageResult) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Where, b.Where), cmp.Compare(a.ID, b.ID))
 	})

@@ -18,7 +18,7 @@ func imagePruneCommand() *command {
 		about: []string{
 			"Removes the uploaded images that no root disk lies on, and what uploads left that were cut short, from the hosts that the project's " +
 				"machines are on and from the host in use; here, it gives free for nix's garbage collection the images of machines that are " +
-				"gone. What another vmctl is at work on stays, whoever runs it: so does an unfinished upload of another user's for an hour.",
+				"gone, and removes downloaded and converted ones that neither a machine there nor a definition of the project needs. What another vmctl is at work on stays, whoever runs it: so does an unfinished upload of another user's for an hour.",
 		},
 		options: []option{{name: "dry-run", help: "only say what would be removed"}},
 		examples: []example{
@@ -81,6 +81,12 @@ func runImagePrune(ctx context.Context, c *call, in *urfave.Context) error {
 		r.Images = append(r.Images, gone...)
 		return err
 	})
+	if ctx.Err() == nil && err == nil {
+		// Not where a host did not say what its machines use. The notes are needed for it.
+		var cached []prunedImage
+		cached, err = c.pruneCache(ctx, r.DryRun)
+		r.Images = append(r.Images, cached...)
+	}
 	if ctx.Err() == nil {
 		r.Images = append(r.Images, c.pruneClient(r.DryRun)...)
 	}

@@ -79,6 +79,12 @@ func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundIm
 	}
 	f := &foundImage{done: unlock, roots: roots}
 	if t.machine.Image.Kind != spec.ImageFlake {
+		release, used := image.UseCache(dirs.Cache)
+		if used != nil {
+			unlock()
+			return nil, used
+		}
+		f.done = func() { release(); unlock() }
 		f.image, err = image.Obtain(ctx, t.machine.Image, t.path(t.machine.Image.Ref), image.Options{
 			Cache: dirs.Cache, Progress: c.progress, Task: t.name + "/image", Arch: use.arch, Refresh: use.refresh,
 		})
@@ -94,7 +100,7 @@ func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundIm
 	}
 	if err != nil {
 		removeEmptyRoots(roots)
-		unlock()
+		f.done()
 		return nil, err
 	}
 	c.noteOrigin(dirs, t, f)
