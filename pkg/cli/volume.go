@@ -167,8 +167,10 @@ func runVolumeResize(ctx context.Context, c *call, _ *urfave.Context) error {
 	switch {
 	case err != nil:
 		return err
+	case grown && c.tendVolume(ctx, v.e.Host, v.machine, spec.Volume{Name: v.volume}, false) == nil:
+		c.sayDone("%s is %s now, and so is a file system that the guest has mounted on it", v, size)
 	case grown:
-		c.sayDone("%s is %s now; its file system grows at the guest's next boot, or by resize2fs, xfs_growfs or btrfs there", v, size)
+		c.sayDone("%s is %s now; its file system grows when the guest mounts it, or by resize2fs, xfs_growfs or btrfs there", v, size)
 	default:
 		c.sayDone("%s is %s already", v, size)
 	}

@@ -160,6 +160,15 @@ var rules = []rule{
 		fault.Refused, "network $1 is not active", "virsh net-start $1",
 	},
 	{
+		regexp.MustCompile(`No more available PCI (?:slots|addresses)`),
+		fault.Refused, "the running guest has no room for another device", "restart it: vmctl restart",
+	},
+	{
+		regexp.MustCompile(`(?i)no secret with matching uuid|secret .* does not have a value|no secret value|Secret not found`),
+		fault.NotFound, "the key of an encrypted volume is not on the host",
+		"restore it: virsh secret-define and secret-set-value; without it nobody can read the volume",
+	},
+	{
 		regexp.MustCompile(`(?i)timed out during operation: cannot acquire state change lock`),
 		fault.Refused, "another operation on it is still running", "wait for it, then run the same command again",
 	},

@@ -24,11 +24,8 @@ func TestVolumes(t *testing.T) {
 	pr.edit(t, "tiny", "disk: 1GiB", "disk: 1GiB\nvolumes:\n  data: {size: 32MiB, mount: /data}")
 	s := p.shell(t, pr.dir)
 	s.ok("vmctl up tiny")
-	s.console(func() {
-		assert.Contains(t, s.guest("grep /data /proc/mounts"), "/dev/vdb /data ext4 rw")
-		s.guest("su -c 'echo precious >/data/note; sync'")
-	})
-	// What writes the test needs no console for: two disks come and go.
+	assert.Contains(t, pr.inside(t, "grep /data /proc/mounts"), "/dev/vdb /data ext4 rw")
+	pr.inside(t, "echo precious >/data/note; sync")
 	s.volumesLive(t, pr)
 
 	pr.refused(t, 5, []string{"volume", "rm", "--yes", "tiny/data"}, "domain tiny runs with it")
@@ -53,18 +50,26 @@ func (s *shell) volumesLive(t *testing.T, pr *project) {
 	s.ok("vmctl up tiny")
 	_, code = s.run("vmctl plan tiny")
 	assert.Zero(t, code)
-	s.console(func() {
-		s.guest("until [ -e /dev/disk/by-id/virtio-extra ]; do sleep 0.1; done")
-		assert.Equal(t, "16777216", s.guest("su -c 'blockdev --getsize64 /dev/disk/by-id/virtio-extra'"))
-		assert.Contains(t, s.guest("grep /extra /proc/mounts"), "/extra ext4 rw", "vmctl mounted it")
-		s.guest("until [ $(df -m /data | awk 'NR==2 {print $2}') -gt 40 ]; do sleep 0.1; done")
-		assert.Equal(t, "precious", s.guest("cat /data/note"))
-	})
+	assert.Equal(t, "16777216", pr.inside(t, "blockdev --getsize64 /dev/disk/by-id/virtio-extra"))
+	assert.Contains(t, pr.inside(t, "grep /extra /proc/mounts"), "/extra ext4 rw", "vmctl mounted it")
+	pr.inside(t, "until [ $(df -m /data | awk 'NR==2 {print $2}') -gt 40 ]; do sleep 0.1; done")
+	assert.Equal(t, "precious", pr.inside(t, "cat /data/note"))
 	pr.edit(t, "tiny", "  extra: {size: 16MiB, encrypt: true, mount: /extra}\n", "")
 	assert.Contains(t, s.ok("vmctl up tiny"), "detach disk extra")
-	s.console(func() { s.guest("until [ ! -e /dev/disk/by-id/virtio-extra ]; do sleep 0.1; done") })
+	pr.inside(t, "until [ ! -e /dev/disk/by-id/virtio-extra ]; do sleep 0.1; done")
 	assert.Regexp(t, `(?m)^tiny/extra +kept +16MiB`, s.ok("vmctl volume list"))
-	s.ok("vmctl volume rm --yes tiny/extra")
+	s.send("vmctl volume rm tiny/extra\n")
+	s.expect(`Delete tiny/extra \(16MiB, .* of it used\)\? What is in there is lost\. \[y/N\] `)
+	s.send("n\n")
+	shown, code := s.prompt("")
+	assert.Equal(t, 5, code)
+	assert.Contains(t, shown, "nothing was deleted")
+	s.send("vmctl volume rm tiny/extra\n")
+	s.expect(`\[y/N\] `)
+	s.send("y\n")
+	shown, code = s.prompt("")
+	assert.Zero(t, code)
+	assert.Contains(t, shown, "tiny/extra is deleted")
 	assert.NotContains(t, pr.p.virsh(t, "secret-list"), "tiny", "its key went with it")
 }
 
@@ -82,10 +87,7 @@ func (s *shell) volumesCrash(t *testing.T, pr *project) {
 	eventually(t, func() bool { return len(qemus(t)) == 0 })
 	pr.edit(t, "tiny", "disk: 1GiB", "disk: 512MiB")
 	assert.Contains(t, s.ok("vmctl up --replace tiny"), "delete volume tiny")
-	s.console(func() {
-		assert.Equal(t, "precious", s.guest("cat /data/note"), "through a crash, and with a new root disk")
-		assert.Contains(t, s.guest("df -m / | awk 'NR==2 {print $2}'"), "4", "which is the smaller one")
-	})
+	assert.Equal(t, "precious", pr.inside(t, "cat /data/note"), "through a crash, and with a new root disk")
 }
 
 // volumesMove takes the machine down, its volume away, and brings both back.
@@ -113,7 +115,11 @@ func (s *shell) volumesMove(t *testing.T, pr *project) {
 	require.Len(t, listed.Volumes, 1)
 	assert.Equal(t, int64(64<<20), listed.Volumes[0].Size)
 	s.ok("vmctl up tiny")
-	s.console(func() {
-		assert.Equal(t, "precious", strings.TrimSpace(s.guest("cat /data/note")), "after down, export, rm, import and up")
-	})
+	assert.Equal(t, "precious", pr.inside(t, "cat /data/note"), "after down, export, rm, import and up")
+}
+
+// inside runs a script in the guest tiny, and gives what it prints.
+func (pr *project) inside(t *testing.T, script string) string {
+	t.Helper()
+	return strings.TrimSpace(pr.ok(t, "exec", "tiny", "--", "sh", "-c", script).out)
 }
