@@ -131,14 +131,20 @@ func (s *shell) look(t *testing.T, p *person, image string) {
 // console is a visit to the machine's console: log in as tarn, do something, leave.
 func (s *shell) console(visit func()) {
 	s.t.Helper()
-	s.send("vmctl console tiny\n")
-	s.expect(`connected to tiny; leave with Ctrl-\]`)
+	s.visit("tiny", visit)
+}
+
+// visit is console for a machine of another name.
+func (s *shell) visit(name string, visit func()) {
+	s.t.Helper()
+	s.send("vmctl console " + name + "\n")
+	s.expect(`connected to ` + name + `; leave with Ctrl-\]`)
 	s.login()
 	visit()
 	s.send("exit\n")
 	s.expect(`login: $`)
 	s.send(bracket)
-	s.expect(`left tiny`)
+	s.expect(`left ` + name)
 	_, code := s.prompt("")
 	require.Zero(s.t, code)
 }

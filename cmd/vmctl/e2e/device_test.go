@@ -1,0 +1,128 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/testenv"
+)
+
+// TestDevices boots one guest with a share, two cards, a TPM, a screen and XML of the
+// definition's own, and looks at all of them from inside and outside.
+func TestDevices(t *testing.T) {
+	testenv.Tool(t, "swtpm", "swtpm_setup", "dnsmasq")
+	p := root(t)
+	before := p.look(t)
+	pr := p.project(t)
+	pr.write(t, "src/from-host", "hello from the host\n")
+	pr.machine(t, "rich", `network:`, // none: the cards are below
+		"tpm: true", "graphics: vnc", "cpu: {model: maximum, topology: {sockets: 1, cores: 1, threads: 1}}",
+		"interfaces:", `  - {network: default, mac: "52:54:00:aa:bb:01", address: 192.168.122.99}`, "  - user",
+		`ports: ["2299:22"]`,
+		"shares: {src: {source: src, target: /mnt/src}}",
+		"xml:", "  - {at: devices, add: <sound model='ich9'/>}",
+	)
+	pr.edit(t, "rich", "network:\n", "")
+
+	shown := pr.ok(t, "up", "rich")
+	assert.Contains(t, shown.err, "adds XML of the definition's own to the domain")
+	s := p.shell(t, pr.dir)
+	s.visit("rich", func() {
+		assert.Equal(t, "hello from the host", s.guest("cat /mnt/src/from-host"))
+		s.guest("su -c 'echo hello from the guest >/mnt/src/from-guest; sync'")
+		assert.Equal(t, "2", s.guest("cat /sys/class/tpm/tpm0/tpm_version_major"))
+		s.guest("until ip addr show eth0 | grep -q 'inet '; do sleep 0.1; done")
+		eth0 := s.guest("ip addr show eth0")
+		assert.Contains(t, eth0, "52:54:00:aa:bb:01")
+		assert.Contains(t, eth0, "192.168.122.99/24")
+		assert.Contains(t, s.guest("ip link show eth1"), "52:54:00:", "the second card is the second")
+	})
+	content, err := os.ReadFile(filepath.Join(pr.dir, "src/from-guest"))
+	require.NoError(t, err)
+	assert.Equal(t, "hello from the guest\n", string(content))
+
+	xml := p.virsh(t, "dumpxml", "rich")
+	for _, word := range []string{"<sound model='ich9'>", "type='virtiofs'", "<tpm model='tpm-crb'>", "<topology sockets='1'"} {
+		assert.Contains(t, xml, word)
+	}
+	assert.Contains(t, p.virsh(t, "net-dumpxml", "default"), "52:54:00:aa:bb:01")
+	assert.Contains(t, pr.ok(t, "ip", "rich").out, "192.168.122.99")
+	assert.Contains(t, pr.ok(t, "up", "rich").err, "rich is up to date")
+	info := pr.ok(t, "info", "rich").out
+	assert.Contains(t, info, "mount -t virtiofs -o rw src /mnt/src")
+	assert.Contains(t, info, "network default, 192.168.122.99, 52:54:00:aa:bb:01, virtio")
+
+	picture := filepath.Join(pr.dir, "shot.png")
+	pr.ok(t, "screenshot", "rich", "-o", picture)
+	file, err := os.Open(picture)
+	require.NoError(t, err)
+	defer file.Close()
+	config, err := png.DecodeConfig(file)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, config.Width, 640)
+	assert.Regexp(t, `^vnc://127\.0\.0\.1:59\d\d$`, strings.TrimSpace(pr.ok(t, "view", "--address", "rich").out))
+
+	state := filepath.Join("/var/lib/libvirt/swtpm", engine.UUID("rich"))
+	pr.ok(t, "stop", "rich")
+	assert.DirExists(t, state, "what the TPM holds stays when the machine is off")
+	pr.ok(t, "down", "rich")
+	assert.NoDirExists(t, state, "and goes with it")
+	assert.NotContains(t, p.virsh(t, "net-dumpxml", "default"), "52:54:00:aa:bb:01")
+	s.leave()
+	p.virsh(t, "net-destroy", "default") // as it was found
+	require.NoError(t, os.RemoveAll(state))
+	p.nothingLeft(t, before)
+}
+
+// TestDevicesRefused: what a host does not have is said in a sentence, and nothing is made.
+func TestDevicesRefused(t *testing.T) {
+	p := root(t)
+	before := p.look(t)
+	pr := p.project(t)
+	for lines, words := range map[string][]string{
+		"devices: {pci: [\"0000:99:00.0\"]}":                               {"has no PCI device 0000:99:00.0", "lspci"},
+		"devices: {usb: [\"dead:beef\"]}":                                  {"has no USB device dead:beef", "lsusb"},
+		"hugepages: true":                                                   {"cannot run on huge pages", "vm.nr_hugepages"},
+		"cpu: EPYC-Nonsense":                                                {"the CPU EPYC-Nonsense"},
+		"interfaces: [{bridge: br-none}]":                                   {"has no bridge br-none"},
+		"xml: [{at: devices, add: <sound/>}]":                               {"xml[0] of the definition, which adds <sound> to devices"},
+		"xml: [{at: devices, add: <sound model='ich9'/>}, {add: <nosuch/>}]": {"xml[1] of the definition, which adds <nosuch> to the domain"},
+	} {
+		pr.machine(t, "odd", lines)
+		if strings.HasPrefix(lines, "interfaces") {
+			pr.edit(t, "odd", "network: user\n", "")
+		}
+		r := pr.vmctl(t, "up", "odd")
+		assert.NotZero(t, r.code, lines)
+		for _, word := range words {
+			assert.Contains(t, r.err, word)
+		}
+		assert.Contains(t, r.err, "hint:", lines)
+	}
+	p.nothingLeft(t, before)
+}
+
+// TestSharesOfASession: libvirt before 10 has no virtiofs there, and 9p takes its place.
+func TestSharesOfASession(t *testing.T) {
+	p := tester(t)
+	before := p.look(t)
+	pr := p.project(t)
+	pr.machine(t, "shared", "shares: {src: {source: ., target: /mnt/src}}")
+	r := pr.ok(t, "up", "--no-wait", "shared")
+	xml := p.virsh(t, "dumpxml", "shared")
+	if !strings.Contains(xml, "type='virtiofs'") {
+		assert.Contains(t, r.err, "share src goes by 9p, which is slower: libvirt")
+		assert.Contains(t, xml, "<filesystem type='mount' accessmode='mapped' fmode='0644' dmode='0755'>")
+	}
+	pr.ok(t, "down", "--force", "shared")
+	p.nothingLeft(t, before)
+}
