@@ -89,12 +89,12 @@ func TestDevicesRefused(t *testing.T) {
 	before := p.look(t)
 	pr := p.project(t)
 	for lines, words := range map[string][]string{
-		"devices: {pci: [\"0000:99:00.0\"]}":                               {"has no PCI device 0000:99:00.0", "lspci"},
-		"devices: {usb: [\"dead:beef\"]}":                                  {"has no USB device dead:beef", "lsusb"},
-		"hugepages: true":                                                   {"cannot run on huge pages", "vm.nr_hugepages"},
-		"cpu: EPYC-Nonsense":                                                {"the CPU EPYC-Nonsense"},
-		"interfaces: [{bridge: br-none}]":                                   {"has no bridge br-none"},
-		"xml: [{at: devices, add: <sound/>}]":                               {"xml[0] of the definition, which adds <sound> to devices"},
+		"devices: {pci: [\"0000:99:00.0\"]}":                                 {"has no PCI device 0000:99:00.0", "lspci"},
+		"devices: {usb: [\"dead:beef\"]}":                                    {"has no USB device dead:beef", "lsusb"},
+		"hugepages: true":                                                    {"cannot run on huge pages", "vm.nr_hugepages"},
+		"cpu: EPYC-Nonsense":                                                 {"the CPU EPYC-Nonsense"},
+		"interfaces: [{bridge: br-none}]":                                    {"has no bridge br-none"},
+		"xml: [{at: devices, add: <sound/>}]":                                {"xml[0] of the definition, which adds <sound> to devices"},
 		"xml: [{at: devices, add: <sound model='ich9'/>}, {add: <nosuch/>}]": {"xml[1] of the definition, which adds <nosuch> to the domain"},
 	} {
 		pr.machine(t, "odd", lines)
