@@ -2,6 +2,7 @@ package domainxml
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,8 +32,9 @@ func network(c Config, d *libvirtxml.Domain) error {
 	if len(m.Interfaces) == 0 && m.Network == "" {
 		return fault.New(fault.Invalid, "machine %s: its network is undecided", m.Name)
 	}
-	forwarded, placed := false, false
-	for i, card := range m.Cards(false) {
+	cards, forwarded := m.Cards(false), false
+	bySlirp := len(m.Ports) > 0 && c.User != UserPasst && slices.ContainsFunc(cards, func(card spec.Interface) bool { return card.Link == spec.LinkUser })
+	for i, card := range cards {
 		nic := libvirtxml.DomainInterface{
 			MAC:   &libvirtxml.DomainInterfaceMAC{Address: card.CardMAC(c.UUID, i)},
 			Model: &libvirtxml.DomainInterfaceModel{Type: model(card)},
@@ -44,7 +46,6 @@ func network(c Config, d *libvirtxml.Domain) error {
 			if err := slirp(c, i, card, d); err != nil {
 				return err
 			}
-			placed = true
 			continue
 		}
 		if err := link(card, &nic, c); err != nil {
@@ -53,8 +54,8 @@ func network(c Config, d *libvirtxml.Domain) error {
 		if forwards {
 			nic.PortForward = portForwards(m.Ports)
 		}
-		if placed {
-			// Behind the card that libvirt does not know of, in the guest's order too.
+		if bySlirp {
+			// On the bus of the card that libvirt does not know of: guests count bus by bus.
 			nic.Address = &libvirtxml.DomainAddress{PCI: place(i)}
 		}
 		d.Devices.Interfaces = append(d.Devices.Interfaces, nic)
