@@ -245,8 +245,8 @@ func footer(change func([]byte) []byte) func([]byte) []byte {
 
 // vhdxItem changes a byte of an item of the metadata.
 func vhdxItem(b []byte, item string, at int, value byte) []byte {
-	region := bytes.Index(b, []byte(vhdxMetadata))
-	meta := int(binary.LittleEndian.Uint64(b[region+16:]))
+	_, region, _ := bytes.Cut(b, []byte(vhdxMetadata))
+	meta := int(binary.LittleEndian.Uint64(region))
 	entry := bytes.Index(b[meta:], []byte(item)) + meta
 	offset := int(binary.LittleEndian.Uint32(b[entry+16:]))
 	if item == vhdxDiskSize {

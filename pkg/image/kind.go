@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -109,16 +110,9 @@ func (k kind) title() string {
 // for us, may mean something by the difference.
 func (s subject) agrees(is kind) error {
 	kinds, rest := said(s.name)
-	if kinds == nil {
+	// What an unknown one is instead is told better where it is looked at.
+	if kinds == nil || slices.Contains(kinds, is) || is == unknown {
 		return nil
-	}
-	for _, k := range kinds {
-		if k == is {
-			return nil
-		}
-	}
-	if is == unknown {
-		return nil // what it is instead is told better where it is looked at
 	}
 	right := ""
 	for suffix, of := range suffixes() {

@@ -219,7 +219,7 @@ func (u *unpacked) look() error {
 	if err := u.foreign(head); err != nil {
 		return err
 	}
-	if kinds, _ := said(u.name); is == unknown && !(len(kinds) == 1 && kinds[0] == vhd) {
+	if kinds, _ := said(u.name); is == unknown && (len(kinds) != 1 || kinds[0] != vhd) {
 		return u.bad("is not a disk image: it is not a qcow2, and has no partition table as a raw disk would").
 			WithHint("look at what was packed")
 	}

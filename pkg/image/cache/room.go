@@ -32,7 +32,7 @@ func (d Dir) Room() (int64, error) {
 	if err := unix.Statfs(string(d), &st); err != nil {
 		return 0, err
 	}
-	block := int64(st.Bsize)
+	block := st.Bsize
 	free, total := int64(st.Bavail)*block, int64(st.Blocks)*block
 	return max(free-min(spare, total/sparePart), 0), nil
 }

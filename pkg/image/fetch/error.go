@@ -105,8 +105,7 @@ func broken(host string, err error) string {
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		return host + " does not answer"
 	}
-	var of *url.Error
-	if errors.As(err, &of) {
+	if of, ok := errors.AsType[*url.Error](err); ok {
 		err = of.Err
 	}
 	return ansi.Plain(err.Error())
@@ -120,8 +119,7 @@ func goOn(p *partial) string {
 }
 
 func redirected(err error) string {
-	var of *url.Error
-	if errors.As(err, &of) {
+	if of, ok := errors.AsType[*url.Error](err); ok {
 		return ansi.Plain(Display(of.URL))
 	}
 	return "another address"
