@@ -65,7 +65,9 @@ func ParseImage(s string) (Image, error) {
 		words := append(flakeSchemes(), Publishers()...)
 		err := bad("%s is not a kind of flake reference vmctl knows (%s), nor a publisher of images",
 			quote(scheme+":"), strings.Join(flakeSchemes(), ", "))
-		if near := Nearest(scheme, words); near != "" {
+		if scheme == "nixos" {
+			err = err.WithHint("NixOS publishes no disk images: let nix build one, image: images/NAME")
+		} else if near := Nearest(scheme, words); near != "" {
 			err = err.WithHint("did you mean %s:?", near)
 		}
 		return Image{}, err

@@ -180,7 +180,7 @@ func TestParseImage(t *testing.T) {
 		"debian:":                       "is not a version",
 		"debain:12":                     "did you mean debian:?",
 		"arch:latest#x":                 "only a flake",
-		"nixos:24.05":                   "not a kind",
+		"nixos:24.05":                   "let nix build one",
 		"ftp://example.org/x":           `"ftp:" is not a kind of flake reference`,
 		"gihtub:a/b":                    "did you mean github:?",
 		"git+http://example.org/r":      "is not a kind",
