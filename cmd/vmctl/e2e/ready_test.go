@@ -93,7 +93,9 @@ func TestReadySigns(t *testing.T) {
 			`echo "{\"vmctl\":1,\"state\":\"ready\",\"addresses\":[\"\\033[31m\"],\"failed_units\":[\"bad.service\",\"\\033[2J\"]}" >&3\n' >/etc/init.d/report`,
 		"echo Started the tiny thing >/dev/ttyS0")
 	pr.machine(t, "signs", told, "ready: agent", `ports: ["2223:22"]`)
-	pr.refused(t, 8, []string{"up", "--timeout", "12s", "signs"}, "signs was not ready within 12s: its guest agent did not answer; it asks for a login", "qemu-guest-agent")
+	pr.ok(t, "up", "--no-wait", "signs")
+	eventually(t, func() bool { return strings.Contains(pr.ok(t, "logs", "signs").out, "login:") })
+	pr.refused(t, 8, []string{"up", "--timeout", "2s", "signs"}, "signs was not ready within 2s: its guest agent did not answer; it asks for a login", "qemu-guest-agent")
 	again := func(ready string, code int, words ...string) {
 		t.Helper()
 		pr.machine(t, "signs", told, "ready: "+ready, `ports: ["2223:22"]`)
