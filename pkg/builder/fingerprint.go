@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -85,12 +86,16 @@ type scan struct {
 	bytes int64
 	files int
 	sure  bool
+	// scratch is what is hashed next: there may be many files.
+	scratch []byte
 }
 
 // note adds strings so that no two lists of strings look the same.
 func (s *scan) note(parts ...string) {
 	for _, part := range parts {
-		_, _ = fmt.Fprintf(s.hash, "%d:%s,", len(part), part)
+		s.scratch = strconv.AppendInt(s.scratch[:0], int64(len(part)), 10)
+		s.scratch = append(append(append(s.scratch, ':'), part...), ',')
+		_, _ = s.hash.Write(s.scratch) // a hash never fails
 	}
 }
 
@@ -111,7 +116,12 @@ func (s *scan) file(path string) {
 		s.sure = false
 		return
 	}
-	s.note(fmt.Sprint(stat.Ino, stat.Dev, stat.Mode, stat.Size, stat.Mtim.Nano(), stat.Ctim.Nano()))
+	var numbers [128]byte
+	text := numbers[:0]
+	for _, n := range [...]int64{int64(stat.Ino), int64(stat.Dev), int64(stat.Mode), stat.Size, stat.Mtim.Nano(), stat.Ctim.Nano()} { //nolint:gosec // any other number would do
+		text = append(strconv.AppendInt(text, n, 10), ' ')
+	}
+	s.note(string(text))
 	// The change time cannot be set by hand, unlike the modification time.
 	if changed := time.Unix(0, max(stat.Ctim.Nano(), stat.Mtim.Nano())); info.Mode().IsRegular() && changed.After(s.began.Add(-racySlack)) {
 		s.bytes += info.Size()

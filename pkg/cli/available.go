@@ -38,33 +38,8 @@ func (c *call) listAvailable(ctx context.Context) error {
 	rows := []offered{}
 	images := c.deps.Images(dirs, c.progress, c.log)
 	failed := each(ctx, flakes, func(flake string) error {
-		img, err := spec.ParseImage(flake)
-		if err == nil && (img.Kind != spec.ImageFlake || img.Attr != "") {
-			err = usagef("%s is not a flake", flake).WithHint("name a directory that holds flake.nix, or a URL such as github:owner/repo")
-		}
-		if err != nil {
-			return err
-		}
-		ref := builder.Ref{Flake: img.Ref, Display: flake, TaskID: flake + "/offers"}
-		if isPath(img.Ref) {
-			if ref.Flake, err = c.here(img.Ref); err != nil {
-				return err
-			}
-		}
-		names, err := images.Offers(ctx, ref)
-		for _, name := range names {
-			row := offered{Image: img.Ref + "#" + name, Flake: img.Ref, Configuration: name, Declared: []string{}}
-			if spec.CheckName(name) == nil {
-				row.Machine = name
-			}
-			for machine, image := range declared {
-				if image == row.Image || image == img.Ref && (name == machine || len(names) == 1) {
-					row.Declared = append(row.Declared, machine)
-				}
-			}
-			slices.Sort(row.Declared)
-			rows = append(rows, row)
-		}
+		found, err := c.offers(ctx, images, flake, declared)
+		rows = append(rows, found...)
 		return err
 	})
 	c.progress.Close()
@@ -90,6 +65,39 @@ func (c *call) listAvailable(ctx context.Context) error {
 		return err
 	}
 	return failed
+}
+
+// offers is what one flake offers.
+func (c *call) offers(ctx context.Context, images Images, flake string, declared map[string]string) ([]offered, error) {
+	img, err := spec.ParseImage(flake)
+	if err == nil && (img.Kind != spec.ImageFlake || img.Attr != "") {
+		err = usagef("%s is not a flake", flake).WithHint("name a directory that holds flake.nix, or a URL such as github:owner/repo")
+	}
+	if err != nil {
+		return nil, err
+	}
+	ref := builder.Ref{Flake: img.Ref, Display: flake, TaskID: flake + "/offers"}
+	if isPath(img.Ref) {
+		if ref.Flake, err = c.here(img.Ref); err != nil {
+			return nil, err
+		}
+	}
+	names, err := images.Offers(ctx, ref)
+	var rows []offered
+	for _, name := range names {
+		row := offered{Image: img.Ref + "#" + name, Flake: img.Ref, Configuration: name, Declared: []string{}}
+		if spec.CheckName(name) == nil {
+			row.Machine = name
+		}
+		for machine, image := range declared {
+			if image == row.Image || image == img.Ref && (name == machine || len(names) == 1) {
+				row.Declared = append(row.Declared, machine)
+			}
+		}
+		slices.Sort(row.Declared)
+		rows = append(rows, row)
+	}
+	return rows, err
 }
 
 // here makes a path that was given on the command line, or found here, absolute.
