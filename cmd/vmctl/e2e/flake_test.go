@@ -74,7 +74,14 @@ func TestPlainFlake(t *testing.T) {
 	assert.Contains(t, shown, "web is ready after")
 	assert.Contains(t, shown, "left out of the image, since the machine does not have their disks: /home")
 	assert.Contains(t, shown, "ssh -p 2222 127.0.0.1")
-	assert.Contains(t, s.ok("vmctl logs web"), "shop login:", "the image is of the configuration")
+	// The image is of the configuration. The agent may answer before the console asks.
+	s.send("vmctl console web\n")
+	s.expect(`connected to web; leave with Ctrl-\]`)
+	s.expect(`shop login: $`)
+	s.send(bracket)
+	s.expect(`left web`)
+	_, code := s.prompt("")
+	require.Zero(t, code)
 	assert.Regexp(t, `(?m)^web +running +1 +256MiB +2222→22 `, s.ok("vmctl list"))
 
 	p.nixStarts(t)
