@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"vmctl/pkg/fault"
 	"vmctl/pkg/guest"
 	"vmctl/pkg/progress"
+	"vmctl/pkg/secret"
 	"vmctl/pkg/spec"
 )
 
@@ -56,6 +58,8 @@ type reachable struct {
 	ssh  spec.SSH
 	// project is the directory that a key's path is relative to.
 	project string
+	// made says that vmctl makes the machine's host key.
+	made bool
 }
 
 // reachable finds a running machine.
@@ -72,7 +76,7 @@ func (c *call) reachable(ctx context.Context, name string) (*reachable, error) {
 	}
 	m := &reachable{c: c, name: name, uri: t.uri, host: e.Host, d: d, ssh: spec.SSH{User: rootUser, Port: spec.SSHPort}}
 	if t.machine != nil {
-		m.ssh, m.project = c.sshOf(t.machine), t.project.Dir
+		m.ssh, m.project, m.made = c.sshOf(t.machine), t.project.Dir, t.machine.Identity
 	}
 	return m, nil
 }
@@ -126,7 +130,7 @@ func (m *reachable) route(ctx context.Context, port uint16) (guest.Route, error)
 			return guest.Route{Address: address, Port: p.Host, Jump: jump}, nil
 		}
 	}
-	if !onNetwork(record.Network) {
+	if !engine.HasAddress(record) {
 		return guest.Route{}, m.noRoute(record.Network, port)
 	}
 	words, err := m.host.Networks.Addresses(ctx, m.name)
@@ -140,7 +144,7 @@ func (m *reachable) route(ctx context.Context, port uint16) (guest.Route, error)
 		}
 	}
 	if len(addresses) == 0 {
-		return guest.Route{}, fault.New(fault.NotFound, "%s has no address on the network %s yet", m.name, record.Network).
+		return guest.Route{}, fault.New(fault.NotFound, "%s has no address yet", m.name).
 			WithHint("it may still be booting: vmctl logs %[1]s; vmctl exec %[1]s COMMAND needs no network", m.name)
 	}
 	if jump == nil && len(addresses) > 1 {
@@ -241,13 +245,40 @@ func keyFile(key, project, home string) string {
 // That it cannot is no error: ssh asks, or refuses.
 func (m *reachable) vouch(ctx context.Context, known guest.Known) error {
 	keys, err := known.Keys()
-	if err != nil || len(keys) > 0 {
+	if err != nil {
 		return err
+	}
+	if made := m.identity(); made != "" && !slices.Contains(keys, made) {
+		return known.Learn(append(keys, made))
+	}
+	if len(keys) > 0 {
+		return nil
 	}
 	if keys = m.agentKeys(ctx); len(keys) > 0 {
 		return known.Learn(keys)
 	}
 	return ctx.Err()
+}
+
+// identity is the host key that vmctl made for the machine and hands over at each boot, or
+// empty.
+func (m *reachable) identity() guest.HostKey {
+	if !m.made {
+		return ""
+	}
+	dirs, err := m.c.dirs()
+	if err != nil {
+		return ""
+	}
+	keys := secret.Keys{Dir: filepath.Join(dirs.State, "keys"), Getenv: m.c.deps.getenv}
+	public, err := keys.Public(m.project, m.name)
+	if err != nil {
+		return ""
+	}
+	if parsed := guest.ParseHostKeys(public.HostKey); len(parsed) == 1 {
+		return parsed[0]
+	}
+	return ""
 }
 
 // agentKeysTime bounds how long a login waits for the agent.
@@ -317,4 +348,17 @@ func (m *reachable) runner(ctx context.Context, via string) (guest.Runner, strin
 func (m *reachable) noWay(err error) error {
 	return fault.New(fault.KindOf(err), "no guest agent answers in %s, and ssh cannot help: %w", m.name, err).
 		WithHint("install qemu-guest-agent in the guest (NixOS: services.qemuGuest.enable = true)")
+}
+
+// forgetHostKey forgets the ssh host key of a machine that is no more: one that is made
+// anew under its name has another.
+func (c *call) forgetHostKey(t *target) {
+	dirs, err := c.dirs()
+	if err != nil {
+		return
+	}
+	known := guest.Known{Path: dirs.KnownHosts(t.uri, t.name), Alias: hostKeyAlias(t.name)}
+	if err := known.Forget(); err != nil {
+		c.note(t.name, err)
+	}
 }

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"vmctl/pkg/spec"
 )
@@ -48,23 +51,52 @@ func (e *Engine) List(ctx context.Context, declared []spec.Machine, all bool) ([
 			rows = append(rows, Row{Name: d.Name})
 			i = len(rows) - 1
 		}
-		e.fill(ctx, &rows[i], d)
+		rows[i].fill(d)
 	}
+	e.askAddresses(ctx, rows)
 	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Name, b.Name) })
 	return rows, ctx.Err()
 }
 
 // fill puts what the host says over what was declared.
-func (e *Engine) fill(ctx context.Context, r *Row, d DomainSummary) {
+func (r *Row) fill(d DomainSummary) {
 	r.Domain, r.Memory, r.CPUs = &d, d.Memory, d.CPUs
-	if d.Record == nil {
-		return
+	if d.Record != nil {
+		r.Image, r.Ports = d.Record.Source, d.Record.Ports
 	}
-	r.Image, r.Ports = d.Record.Source, d.Record.Ports
-	if d.State == StateRunning && onNetwork(d.Record.Network) {
-		// A guest without an address yet is not an error.
-		r.Addresses, _ = e.Host.Networks.Addresses(ctx, d.Name)
+}
+
+const (
+	// askAtOnce is how many guests are asked at a time (libvirtd serves five calls of a
+	// client at once), and askTime how long all of them may take together.
+	askAtOnce = 5
+	askTime   = 4 * time.Second
+)
+
+// askAddresses asks all running guests at once: one that keeps silent holds up nobody. A
+// guest without an address yet is not an error.
+func (e *Engine) askAddresses(ctx context.Context, rows []Row) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	var asked errgroup.Group
+	asked.SetLimit(askAtOnce)
+	for i := range rows {
+		d := rows[i].Domain
+		if d == nil || d.Record == nil || d.State != StateRunning || !HasAddress(d.Record) {
+			continue
+		}
+		asked.Go(func() error {
+			rows[i].Addresses, _ = e.Host.Networks.Addresses(ctx, d.Name)
+			return nil
+		})
 	}
+	_ = asked.Wait()
+}
+
+// HasAddress says that a machine's guest may have an address that the host, or others,
+// can reach: it has a card that is not behind user networking.
+func HasAddress(r *Record) bool {
+	return slices.ContainsFunc(r.cards(), func(card spec.Interface) bool { return card.Link != spec.LinkUser })
 }
 
 // onNetwork says that the guest has an address on a network of the host.

@@ -109,6 +109,10 @@ func (a *Agent) Run(ctx context.Context, c Command) (int, error) {
 	stop()
 	if err != nil {
 		r.abandon(ctx)
+		if ctx.Err() != nil {
+			// Whatever call the interruption hit.
+			err = fault.New(fault.Interrupted, "interrupted; what ran in %s was stopped", a.domain)
+		}
 		return 0, err
 	}
 	if err := <-fed; err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) && notYet(err) != nil {
@@ -165,8 +169,8 @@ func (r *run) follow(ctx context.Context) (state, error) {
 		if pause = min(2*pause, pollMost); moved {
 			pause = pollFirst
 		}
-		if pauseFor(ctx, pause) != nil {
-			return s, fault.New(fault.Interrupted, "interrupted; what ran in %s was stopped", r.agent.domain)
+		if err := pauseFor(ctx, pause); err != nil {
+			return s, err
 		}
 	}
 }

@@ -2,9 +2,11 @@ package libvirt
 
 import (
 	"context"
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	golibvirt "libvirt.org/go/libvirt"
 
@@ -12,44 +14,104 @@ import (
 )
 
 const (
-	// agentSeconds is how long the guest's agent may think about an answer; one that
-	// keeps silent would block every other question to that guest.
-	agentSeconds = 3
+	// agentPatience is how long the guest's agent may think about an answer.
+	agentPatience = 3 * time.Second
 	// maxAddresses bounds what a guest may claim.
 	maxAddresses = 32
 )
 
-// Addresses asks the guest's agent, and the DHCP server where there is none. What the
-// guest says is hostile: only addresses pass, and not many.
+// Addresses asks the guest's agent and the DHCP server at once; the agent's word counts
+// when it has one in time. What the guest says is hostile: only addresses pass, and not
+// many. Nothing is set on the domain: the agent's timeout is this question's alone.
 func (c *conn) Addresses(ctx context.Context, domain string) ([]string, error) {
-	return read(ctx, c, "ask for the addresses of domain "+quoteName(domain), func(l *golibvirt.Connect) (out []string, err error) {
-		err = withDomain(l, domain, func(d *golibvirt.Domain) error {
-			uuid, err := d.GetUUIDString()
-			if err != nil {
+	doing := "ask for the addresses of domain " + quoteName(domain)
+	told := make(chan []string, 1)
+	patient, cancel := context.WithTimeout(ctx, agentPatience)
+	defer cancel()
+	go func() {
+		found, _ := read(patient, c, doing, func(l *golibvirt.Connect) (out []string, err error) {
+			err = withDomain(l, domain, func(d *golibvirt.Domain) error {
+				out, err = agentAddresses(d)
 				return err
-			}
-			mac := domainxml.MAC(uuid)
-			// Hosts before 5.10 cannot bound the agent; ctx still does.
-			_ = d.AgentSetResponseTimeout(agentSeconds, 0)
-			found, agentErr := d.ListAllInterfaceAddresses(golibvirt.DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT)
-			if agentErr == nil {
-				if out = addresses(found, mac); len(out) > 0 {
-					return nil
-				}
-			}
-			found, leaseErr := d.ListAllInterfaceAddresses(golibvirt.DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE)
-			if leaseErr == nil {
-				out = addresses(found, mac)
-				return nil
-			}
-			if absent(leaseErr) || lost(leaseErr) {
-				return leaseErr
-			}
-			// Neither source answers: there is no agent (yet), and no DHCP server of libvirt's.
-			return nil
+			})
+			return out, err
+		})
+		told <- found
+	}()
+	leased, err := read(ctx, c, doing, func(l *golibvirt.Connect) (out []string, err error) {
+		err = withDomain(l, domain, func(d *golibvirt.Domain) error {
+			out, err = leasedAddresses(d)
+			return err
 		})
 		return out, err
 	})
+	if err != nil {
+		return nil, err
+	}
+	if found := <-told; len(found) > 0 {
+		return found, nil
+	}
+	return leased, ctx.Err()
+}
+
+// agentAddresses is virDomainInterfaceAddresses for the agent, with a timeout of its own:
+// libvirt's call has none, or one that stays with the domain.
+func agentAddresses(d *golibvirt.Domain) ([]string, error) {
+	mac, err := ownMAC(d)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := agentCommand(d, `{"execute":"guest-network-get-interfaces"}`, agentPatience)
+	if err != nil {
+		return nil, err
+	}
+	return parseAgentAddresses(reply, mac), nil
+}
+
+// parseAgentAddresses reads the agent's answer; of one that is none, nothing.
+func parseAgentAddresses(reply, mac string) []string {
+	var answer struct {
+		Return []struct {
+			MAC       string `json:"hardware-address"`
+			Addresses []struct {
+				Address string `json:"ip-address"`
+			} `json:"ip-addresses"`
+		} `json:"return"`
+	}
+	if len(reply) > maxAgentReply || json.Unmarshal([]byte(reply), &answer) != nil {
+		return nil
+	}
+	var found []golibvirt.DomainInterface
+	for _, i := range answer.Return {
+		card := golibvirt.DomainInterface{Hwaddr: i.MAC}
+		for _, a := range i.Addresses {
+			card.Addrs = append(card.Addrs, golibvirt.DomainIPAddress{Addr: a.Address})
+		}
+		found = append(found, card)
+	}
+	return addresses(found, mac)
+}
+
+// leasedAddresses are those that libvirt's DHCP server gave out; none where there is no
+// such server.
+func leasedAddresses(d *golibvirt.Domain) ([]string, error) {
+	mac, err := ownMAC(d)
+	if err != nil {
+		return nil, err
+	}
+	found, err := d.ListAllInterfaceAddresses(golibvirt.DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE)
+	if err != nil {
+		if absent(err) || lost(err) {
+			return nil, err
+		}
+		return nil, nil
+	}
+	return addresses(found, mac), nil
+}
+
+func ownMAC(d *golibvirt.Domain) (string, error) {
+	uuid, err := d.GetUUIDString()
+	return domainxml.MAC(uuid), err
 }
 
 // addresses are the usable ones: those of the machine's own card first, IPv4 before
