@@ -52,18 +52,18 @@ type execResult struct {
 	Stderr any    `json:"stderr"`
 }
 
-// errStatus ends vmctl with the exit status of what ran in the guest, which has said
+// statusError ends vmctl with the exit status of what ran in the guest, which has said
 // itself what there was to say.
-type errStatus int
+type statusError int
 
-func (e errStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+func (e statusError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // statusOf is the status as an error.
 func statusOf(status int) error {
 	if status == 0 {
 		return nil
 	}
-	return errStatus(status)
+	return statusError(status)
 }
 
 func runExec(ctx context.Context, c *call, in *urfave.Context) error {

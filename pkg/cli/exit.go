@@ -58,7 +58,7 @@ var errLeft = errors.New("left by Ctrl-C")
 
 // silent says that the output has already said it.
 func silent(err error) bool {
-	if _, ended := errors.AsType[errStatus](err); ended {
+	if _, ended := errors.AsType[statusError](err); ended {
 		return true
 	}
 	return errors.Is(err, errPending) || errors.Is(err, errChecks) || errors.Is(err, errLeft) || errors.Is(err, ui.ErrBrokenPipe)
@@ -66,7 +66,7 @@ func silent(err error) bool {
 
 // codeOf is the exit code of an error.
 func codeOf(err error) int {
-	var ended errStatus
+	var ended statusError
 	switch {
 	case err == nil:
 		return exitOK

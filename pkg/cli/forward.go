@@ -90,7 +90,7 @@ func runForward(ctx context.Context, c *call, in *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := freeLocal(result.Forwards); err != nil {
+	if err := freeLocal(ctx, result.Forwards); err != nil {
 		return err
 	}
 	return m.forward(ctx, login, result)
@@ -98,10 +98,11 @@ func runForward(ctx context.Context, c *call, in *urfave.Context) error {
 
 // freeLocal chooses the ports that are to be chosen, and finds those that are taken
 // before ssh does.
-func freeLocal(all []forwarded) error {
+func freeLocal(ctx context.Context, all []forwarded) error {
+	var config net.ListenConfig
 	for i, f := range all {
 		// Held until all are known, so that no two are the same.
-		l, err := net.Listen("tcp", f.listen())
+		l, err := config.Listen(ctx, "tcp", f.listen())
 		if err != nil {
 			return fault.New(fault.Refused, "cannot listen on %s: it is in use, or not this machine's, or below 1024", f.listen()).
 				WithHint("take another port; auto:%d takes a free one", f.Guest)

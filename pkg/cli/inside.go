@@ -307,10 +307,8 @@ func (m *reachable) renewed(ctx context.Context, known guest.Known) bool {
 	}
 	keys := m.agentKeys(ctx)
 	for _, k := range keys {
-		for _, was := range old {
-			if k == was {
-				return false
-			}
+		if slices.Contains(old, k) {
+			return false
 		}
 	}
 	if len(keys) == 0 || known.Learn(keys) != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -73,16 +74,17 @@ func dial(listen string) string {
 }
 
 // portFree says whether a forward's port of this machine can be listened on now.
-func portFree(p spec.Port) bool {
+func portFree(ctx context.Context, p spec.Port) bool {
 	address := netip.AddrPortFrom(p.Address, p.Host).String()
 	var (
-		open io.Closer
-		err  error
+		config net.ListenConfig
+		open   io.Closer
+		err    error
 	)
 	if p.Protocol == spec.UDP {
-		open, err = net.ListenPacket("udp", address)
+		open, err = config.ListenPacket(ctx, "udp", address)
 	} else {
-		open, err = net.Listen("tcp", address)
+		open, err = config.Listen(ctx, "tcp", address)
 	}
 	return err == nil && open.Close() == nil
 }

@@ -29,7 +29,7 @@ type Engine struct {
 	Log *slog.Logger
 	// PortFree says whether nobody listens on the host's side of a forward on this
 	// machine. Nil is not known.
-	PortFree func(p spec.Port) bool
+	PortFree func(ctx context.Context, p spec.Port) bool
 }
 
 // Locker gives exclusive locks by name. Lock waits until ctx ends; the function it

@@ -98,8 +98,3 @@ func (e *Engine) askAddresses(ctx context.Context, rows []Row) {
 func HasAddress(r *Record) bool {
 	return slices.ContainsFunc(r.cards(), func(card spec.Interface) bool { return card.Link != spec.LinkUser })
 }
-
-// onNetwork says that the guest has an address on a network of the host.
-func onNetwork(network string) bool {
-	return network != "" && network != spec.NetworkNone && network != spec.NetworkUser
-}

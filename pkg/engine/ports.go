@@ -20,12 +20,12 @@ const (
 	portTries = 5
 )
 
-// PortTaken is why a machine could not be started: something else on the host listens
+// PortTakenError is why a machine could not be started: something else on the host listens
 // on a port that it was to forward.
-type PortTaken struct{ Port uint16 }
+type PortTakenError struct{ Port uint16 }
 
 // Error is one sentence.
-func (e *PortTaken) Error() string {
+func (e *PortTakenError) Error() string {
 	return fmt.Sprintf("port %d of the host is already in use", e.Port)
 }
 
@@ -60,7 +60,7 @@ func (e *Engine) choosePorts(ctx context.Context, w Wanted, d *Domain, avoid []u
 		if !unchosen(p) {
 			continue
 		}
-		if ports[i].Host, err = e.freePort(w.Machine.Name, p, taken); err != nil {
+		if ports[i].Host, err = e.freePort(ctx, w.Machine.Name, p, taken); err != nil {
 			return nil, err
 		}
 		taken = append(taken, ports[i].Host)
@@ -90,7 +90,7 @@ func remembered(ports, was []spec.Port, avoid []uint16) {
 
 // freePort begins at a place that is the machine's own, so that two machines seldom
 // want the same one.
-func (e *Engine) freePort(machine string, p spec.Port, taken []uint16) (uint16, error) {
+func (e *Engine) freePort(ctx context.Context, machine string, p spec.Port, taken []uint16) (uint16, error) {
 	h := fnv.New32a()
 	_, _ = fmt.Fprintf(h, "%s %d/%s", machine, p.Guest, p.Protocol)
 	for i := range uint32(autoPorts) {
@@ -99,7 +99,7 @@ func (e *Engine) freePort(machine string, p spec.Port, taken []uint16) (uint16, 
 			continue
 		}
 		p.Host = n
-		if !e.Host.Local || e.PortFree == nil || e.PortFree(p) {
+		if !e.Host.Local || e.PortFree == nil || e.PortFree(ctx, p) {
 			return n, nil
 		}
 	}
@@ -109,7 +109,7 @@ func (e *Engine) freePort(machine string, p spec.Port, taken []uint16) (uint16, 
 
 // takenAuto is the automatic port over which a start failed.
 func takenAuto(err error, ports []spec.Port) (uint16, bool) {
-	taken, ok := errors.AsType[*PortTaken](err)
+	taken, ok := errors.AsType[*PortTakenError](err)
 	if !ok {
 		return 0, false
 	}

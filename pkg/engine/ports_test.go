@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"net/netip"
 	"testing"
 
@@ -34,7 +35,7 @@ func TestPortsAreChosenAndRemembered(t *testing.T) {
 	assert.Equal(t, port, again.Ports[0].Host)
 
 	// Another machine that would take the same one, as two whose names lead there do.
-	e.PortFree = func(p spec.Port) bool { return p.Host != port+1 }
+	e.PortFree = func(_ context.Context, p spec.Port) bool { return p.Host != port+1 }
 	for _, name := range []string{"web", "db"} {
 		other, err := e.Up(t.Context(), withPort(name), engine.Options{})
 		require.NoError(t, err)
@@ -52,7 +53,7 @@ func TestAPortThatIsTakenAfterAllIsLeft(t *testing.T) {
 	port := planned.Ports[0].Host
 	_, err = e.Down(t.Context(), "example", engine.DownOptions{})
 	require.NoError(t, err)
-	h.Fail("StartDomain", 1, &engine.PortTaken{Port: port})
+	h.Fail("StartDomain", 1, &engine.PortTakenError{Port: port})
 
 	outcome, err := e.Up(t.Context(), withPort("example"), engine.Options{})
 	require.NoError(t, err)
@@ -68,7 +69,7 @@ func TestAPortThatWasNamedIsNotChanged(t *testing.T) {
 	h := enginetest.NewHost(enginetest.Options{})
 	w := withPort("example")
 	w.Machine.Ports[0].Auto, w.Machine.Ports[0].Host = false, 2222
-	h.Fail("StartDomain", 1, &engine.PortTaken{Port: 2222})
+	h.Fail("StartDomain", 1, &engine.PortTakenError{Port: 2222})
 	_, err := on(h).Up(t.Context(), w, engine.Options{})
 	require.ErrorContains(t, err, "port 2222 of the host is already in use")
 }

@@ -92,7 +92,7 @@ func (a *localAgent) answer(name, path, mode string, arg []string, input, data [
 		p.cmd.Stdout, p.cmd.Stderr, p.cmd.Stdin = &p.out, &p.err, bytes.NewReader(input)
 		p.cmd.Env = []string{"HOME=" + a.home, "PATH=" + os.Getenv("PATH")}
 		if err := p.cmd.Start(); err != nil {
-			return nil, fmt.Errorf("Failed to execute child process “%s” (No such file or directory)", path) //nolint:staticcheck // qemu-ga's words
+			return nil, fmt.Errorf("Failed to execute child process “%s” (No such file or directory)", path)
 		}
 		go func() { _ = p.cmd.Wait(); close(p.done) }()
 		a.running[a.last] = p
@@ -100,7 +100,7 @@ func (a *localAgent) answer(name, path, mode string, arg []string, input, data [
 	case "guest-exec-status":
 		p := a.running[pid]
 		if p == nil {
-			return nil, errors.New("Invalid parameter 'pid'") //nolint:staticcheck // qemu-ga's words
+			return nil, errors.New("Invalid parameter 'pid'")
 		}
 		select {
 		case <-p.done:
@@ -186,7 +186,7 @@ func TestRun(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, tt.status, status)
 			assert.Equal(t, len(tt.out), out.Len())
-			assert.True(t, tt.out == out.String(), "the output is what was written")
+			assert.True(t, bytes.Equal([]byte(tt.out), out.Bytes()), "the output is what was written")
 			if tt.err != "" || tt.status == 0 {
 				assert.Equal(t, tt.err, diag.String())
 			}

@@ -304,9 +304,8 @@ func (c *Copy) fetchTree(ctx context.Context, from, to string) (err error) {
 }
 
 func localError(err error, name string) error {
-	var reason *fs.PathError
 	kind, why := fault.Other, err
-	if errors.As(err, &reason) {
+	if reason, ok := errors.AsType[*fs.PathError](err); ok {
 		why = reason.Err
 	}
 	if errors.Is(err, fs.ErrNotExist) {

@@ -204,5 +204,5 @@ func portTaken(message string, err error) error {
 	}
 	at := strings.LastIndexByte(m[1], ':')
 	n, _ := strconv.ParseUint(m[1][at+1:], 10, 16)
-	return errors.Join(&engine.PortTaken{Port: uint16(n)}, err)
+	return errors.Join(&engine.PortTakenError{Port: uint16(n)}, err)
 }

@@ -46,6 +46,7 @@ func (endless) Read(p []byte) (int, error) { return copy(p, "a\n"), nil }
 func TestAttachEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
+	defer func() { _ = w.Close() }()
 	go func() {
 		_, _ = io.ReadFull(r, make([]byte, 1))
 		cancel()

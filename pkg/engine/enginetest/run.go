@@ -63,7 +63,7 @@ func (h *Host) startable(d *domain) error {
 			for _, q := range d.config.ports {
 				if p.Address == q.Address && p.Host == q.Host && p.Protocol == q.Protocol {
 					return &fault.Error{
-						Kind: fault.Refused, Cause: &engine.PortTaken{Port: q.Host},
+						Kind: fault.Refused, Cause: &engine.PortTakenError{Port: q.Host},
 						Msg: fmt.Sprintf("cannot start domain %s: port %s:%d of the host is already in use", d.name, q.Address, q.Host),
 					}
 				}
