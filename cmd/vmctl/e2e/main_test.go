@@ -15,7 +15,10 @@ import (
 	"vmctl/pkg/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(withProgram{m})) }
+func TestMain(m *testing.M) {
+	fetchDebian()
+	os.Exit(testenv.Main(withProgram{m}))
+}
 
 // binaryVar names the vmctl to test. Without it one is built.
 const binaryVar = "VMCTL_BIN"
