@@ -90,7 +90,7 @@ func TestReadySigns(t *testing.T) {
 	// No agent, no ssh server, and on the port what no guest should say.
 	pr.tell(t, "rm /usr/sbin/qemu-ga /usr/sbin/dropbear",
 		`printf '#!/bin/sh\nexec 3>$1\nprintf "\\033[2J\\033]0;x\\007{\\n\\0\\n" >&3; head -c 300000 /dev/zero | tr "\\0" x >&3; echo >&3\n`+
-			`while sleep 1; do echo "{\"vmctl\":1,\"state\":\"ready\",\"addresses\":[\"\\033[31m\"],\"failed_units\":[\"bad.service\",\"\\033[2J\"]}" >&3; done\n' >/etc/init.d/report`,
+			`while sleep 1; do echo "{\"vmctl\":1,\"state\":\"ready\",\"addresses\":[\"\\u001b[31m\"],\"failed_units\":[\"bad.service\",\"\\u001b[2J\"]}" >&3; done\n' >/etc/init.d/report`,
 		"echo Started the tiny thing >/dev/ttyS0")
 	pr.machine(t, "signs", told, "ready: agent", `ports: ["2223:22"]`)
 	pr.ok(t, "up", "--no-wait", "signs")
