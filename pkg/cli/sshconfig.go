@@ -135,7 +135,7 @@ func (c *call) sshConfig(hosts []sshHost) (string, error) {
 		if h.ssh.Key != "" {
 			line("IdentityFile", sshQuote(keyFile(h.ssh.Key, h.project, c.deps.getenv("HOME"))))
 		}
-		line("ProxyCommand", "exec "+strings.ReplaceAll(shellWords(append(proxy, h.name)), "%", "%%"))
+		line("ProxyCommand", strings.ReplaceAll(shellWords(append(proxy, h.name)), "%", "%%"))
 		line("HostKeyAlias", hostKeyAlias(h.name))
 		line("UserKnownHostsFile", sshQuote(dirs.KnownHosts(h.uri, h.name)))
 		line("GlobalKnownHostsFile", "/dev/null")

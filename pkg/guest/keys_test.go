@@ -84,7 +84,7 @@ func TestSSHArguments(t *testing.T) {
 	s.Route.Jump = guest.ParseJump("qemu+ssh://me@host.example.org:2200/system?keyfile=/my%20key")
 	args := s.Args(nil)
 	assert.Contains(t, args, "StrictHostKeyChecking=ask")
-	assert.Contains(t, args, "ProxyCommand=exec ssh -o ClearAllForwardings=yes -W 127.0.0.1:2222 -l me -p 2200 -i '/my key' -- host.example.org")
+	assert.Contains(t, args, "ProxyCommand=ssh -o ClearAllForwardings=yes -W 127.0.0.1:2222 -l me -p 2200 -i '/my key' -- host.example.org")
 	for _, uri := range []string{"qemu:///system", "qemu+tls://host/system", "qemu+ssh://-oProxyCommand=x/system", ":"} {
 		assert.Nil(t, guest.ParseJump(uri), uri)
 	}

@@ -106,7 +106,7 @@ func (s *SSH) options() []string {
 		o = append(o, "-i", s.Key)
 	}
 	if s.Route.Jump != nil {
-		o = append(o, "-o", "ProxyCommand=exec "+strings.ReplaceAll(quotedAll(s.Route.Jump.Argv(s.Route.String())), "%", "%%"))
+		o = append(o, "-o", "ProxyCommand="+strings.ReplaceAll(quotedAll(s.Route.Jump.Argv(s.Route.String())), "%", "%%"))
 	} else {
 		// A ProxyCommand of the person's for all hosts does not know this address.
 		o = append(o, "-o", "ProxyCommand=none")
