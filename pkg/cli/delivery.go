@@ -86,23 +86,6 @@ func (c *call) keys() (secret.Keys, error) {
 	return secret.Keys{Dir: filepath.Join(dirs.State, "keys"), Getenv: c.deps.getenv}, err
 }
 
-// hostKey is the public ssh host key of a machine whose key vmctl made, as known_hosts
-// has it behind the name; empty for others.
-func (c *call) hostKey(t *target) string {
-	if t.project == nil || t.machine == nil || !t.machine.Identity {
-		return ""
-	}
-	keys, err := c.keys()
-	if err != nil {
-		return ""
-	}
-	public, err := keys.Public(t.project.Dir, t.name)
-	if err != nil {
-		return ""
-	}
-	return public.HostKey
-}
-
 // hideSecrets takes the variables that hold a machine's secrets out of the environment,
 // before a program is started that they are none of the business of.
 func (c *call) hideSecrets(m *spec.Machine) {

@@ -92,7 +92,7 @@ func runKey(_ context.Context, c *call, in *urfave.Context) error {
 	if c.json() {
 		return ui.JSON(c.streams, keyResult{t.name, key.Public, keys.File(t.project.Dir, t.name)})
 	}
-	return c.print(key.Public.HostKey + "\n" + key.Recipient + "\n")
+	return c.print(key.HostKey + "\n" + key.Recipient + "\n")
 }
 
 // operatorKey prints what others encrypt to for vmctl.

@@ -37,7 +37,7 @@ func TestHostKeyIsAnAgeKeyToo(t *testing.T) {
 	require.NoError(t, err)
 	recipient, err := age.ParseX25519Recipient(key.Recipient)
 	require.NoError(t, err)
-	inSSH, err := agessh.ParseRecipient(key.Public.HostKey)
+	inSSH, err := agessh.ParseRecipient(key.HostKey)
 	require.NoError(t, err)
 	identities, err := key.Identities()
 	require.NoError(t, err)
@@ -49,7 +49,7 @@ func TestHostKeyIsAnAgeKeyToo(t *testing.T) {
 		assert.Equal(t, canary, string(got))
 	}
 	// As ssh-to-age does it: from the public key alone, on the Montgomery curve.
-	public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key.Public.HostKey))
+	public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key.HostKey))
 	require.NoError(t, err)
 	point, err := new(edwards25519.Point).SetBytes(public.Marshal()[len(public.Marshal())-32:])
 	require.NoError(t, err)
