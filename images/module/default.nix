@@ -7,6 +7,7 @@
     ./guest.nix
     ./image.nix
     ./volumes.nix
+    ./shares.nix
     ./credentials.nix
     ./ready.nix
   ];

@@ -40,15 +40,16 @@ func Settings(m *spec.Machine) []Setting {
 // fragment is what a fragment adds, in short. The XML itself may hold a password, and
 // whoever may look at the domain sees its metadata: a digest tells a change.
 func fragment(f spec.Fragment) string {
-	place := "domain"
+	var place strings.Builder
+	place.WriteString("domain")
 	for _, step := range f.Steps() {
-		place += "/" + step.Name
+		place.WriteString("/" + step.Name)
 		if step.Index > 0 {
-			place += fmt.Sprintf("[%d]", step.Index)
+			fmt.Fprintf(&place, "[%d]", step.Index)
 		}
 	}
 	sum := sha256.Sum256([]byte(f.Add))
-	return fmt.Sprintf("%s/{%s} (%x)", place, strings.Join(f.Elements(), ","), sum[:4])
+	return fmt.Sprintf("%s/{%s} (%x)", place.String(), strings.Join(f.Elements(), ","), sum[:4])
 }
 
 // further lists the differences in what only few machines have. All of it takes effect
