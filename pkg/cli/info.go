@@ -200,7 +200,7 @@ func (r *infoResult) text() string {
 	}
 	line("firmware", "%s", firmware)
 	line("network", "%s", r.Network)
-	r.deviceResult.show(line)
+	r.show(line)
 	autostart := "no"
 	if r.Autostart {
 		autostart = "yes"

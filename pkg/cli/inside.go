@@ -254,10 +254,22 @@ func (m *reachable) vouch(ctx context.Context, known guest.Known) error {
 	if len(keys) > 0 {
 		return nil
 	}
-	if keys = m.agentKeys(ctx); len(keys) > 0 {
+	if keys = m.agentKeys(ctx); len(keys) == 0 {
+		keys = m.reportedKeys()
+	}
+	if len(keys) > 0 {
 		return known.Learn(keys)
 	}
 	return ctx.Err()
+}
+
+// reportedKeys are the host keys that the guest told on its channel when it was ready,
+// which nobody but the guest and the host can write to.
+func (m *reachable) reportedKeys() []guest.HostKey {
+	if r := m.c.reportOf(m.host.URI, m.name); r != nil {
+		return guest.ParseHostKeys(strings.Join(r.HostKeys, "\n"))
+	}
+	return nil
 }
 
 // identity is the host key that vmctl made for the machine and hands over at each boot, or

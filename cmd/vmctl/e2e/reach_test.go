@@ -67,7 +67,7 @@ func (pr *project) exec(t *testing.T) {
 	assert.Zero(t, r.code, r.err)
 	assert.True(t, bytes.Equal(binary, []byte(r.out)), "what goes in comes out")
 	r = pr.piped(t, nil, "exec", "one", "--", "dd", "if=/dev/zero", "bs=1M", "count=3")
-	assert.Equal(t, 3<<20, len(r.out))
+	assert.Len(t, r.out, 3<<20)
 	r = pr.piped(t, []byte("by ssh"), "exec", "--via", "ssh", "one", "sh", "-c", `id -un; cat; exit "$1"`, "sh", "3")
 	assert.Equal(t, "tarn\nby ssh", r.out)
 	assert.Equal(t, 3, r.code)
