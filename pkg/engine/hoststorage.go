@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"vmctl/pkg/spec"
+)
+
+// PoolState is where a storage pool stands.
+type PoolState string
+
+// The states of a pool.
+const (
+	PoolAbsent   PoolState = "absent"
+	PoolInactive PoolState = "inactive"
+	PoolActive   PoolState = "active"
+)
+
+// Pool is vmctl's storage pool on the host.
+type Pool struct {
+	Name string
+	// Target is the directory on the host.
+	Target string
+	State  PoolState
+	// Autostart is false for a pool that would not come back when the host reboots.
+	Autostart bool
+	// Available is the free space in bytes; 0 when the pool is not active.
+	Available spec.Size
+}
+
+// Pools reads and makes vmctl's storage pool: a directory pool named "vmctl".
+type Pools interface {
+	// Pool never returns NotFound: an absent pool has State PoolAbsent and the
+	// Target it would get.
+	Pool(ctx context.Context) (Pool, error)
+	DefinePool(ctx context.Context) error
+	// BuildPool makes the directory.
+	BuildPool(ctx context.Context) error
+	StartPool(ctx context.Context) error
+	AutostartPool(ctx context.Context) error
+}
+
+// Volume is a file in the pool.
+type Volume struct {
+	Name, Path, Format string
+	// Capacity is the virtual size, Allocation what it takes on the host's disk.
+	Capacity, Allocation spec.Size
+	// Backing is the path of the image it lies on, or empty.
+	Backing string
+	// Modified is when the file was last written to, by the host's clock; zero when the
+	// host does not say.
+	Modified time.Time
+	// Block says that it is a block device, as in a pool of logical volumes.
+	Block bool
+	// Encrypted says that it is a LUKS container.
+	Encrypted bool
+}
+
+// Volumes reads and changes volumes of the pool.
+type Volumes interface {
+	Volume(ctx context.Context, name string) (*Volume, error)
+	// ListVolumes gives those whose name begins with the prefix, after asking the
+	// host to look at the directory again.
+	ListVolumes(ctx context.Context, prefix string) ([]Volume, error)
+	// CreateOverlay makes a qcow2 volume that lies on a base.
+	CreateOverlay(ctx context.Context, name string, size spec.Size, base Base) error
+	// CreateVolume makes an empty volume of a format.
+	CreateVolume(ctx context.Context, name, format string, size spec.Size) error
+	// CreateEncrypted makes an empty volume of a format in a LUKS container, whose key is
+	// the value of a secret.
+	CreateEncrypted(ctx context.Context, name, format string, size spec.Size, secret string) error
+	// VolumeIn reads a volume of any pool of the host. It is refused while the pool is not active.
+	VolumeIn(ctx context.Context, pool, name string) (*Volume, error)
+	// Upload fills a volume from the start, zeros included: what was there is gone.
+	// progress is called with bytes sent.
+	Upload(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error
+	// UploadNew is Upload for a volume that was made a moment ago and that nothing was
+	// written to: long runs of zeros are not sent, and take no room on the host.
+	UploadNew(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error
+	ResizeVolume(ctx context.Context, name string, size spec.Size) error
+	DeleteVolume(ctx context.Context, name string) error
+	// ReadVolume streams the raw bytes of a volume's file from an offset to its end.
+	ReadVolume(ctx context.Context, name string, offset int64) (io.ReadCloser, error)
+}
