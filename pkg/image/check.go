@@ -61,23 +61,30 @@ func (s subject) bad(format string, args ...any) *fault.Error {
 	return fault.New(fault.Build, "image %s "+format, append([]any{ansi.Plain(s.path)}, args...)...)
 }
 
-func (s subject) check(r io.ReaderAt, size int64) (Info, error) {
+// begin judges the beginning. A qcow2 is judged whole: then there is no head, and info is
+// what came out.
+func (s subject) begin(r io.ReaderAt, size int64, whenEmpty string) (head []byte, info Info, err error) {
 	if size <= 0 {
-		return Info{}, s.bad("is empty").WithHint("build or download it again")
+		return nil, Info{}, s.bad("is empty").WithHint("%s", whenEmpty)
 	}
-	head := make([]byte, min(size, 64<<10))
+	head = make([]byte, min(size, 64<<10))
 	if n, err := r.ReadAt(head, 0); n < len(head) {
 		if errors.Is(err, io.EOF) {
-			return Info{}, s.truncated()
+			return nil, Info{}, s.truncated()
 		}
-		return Info{}, s.bad("could not be read: %w", err)
+		return nil, Info{}, s.bad("could not be read: %w", err)
 	}
 	if bytes.HasPrefix(head, qcowMagic) {
 		h, err := s.qcow2(r, head, size)
-		return Info{Format: Qcow2, VirtualSize: spec.Size(h.size)}, err
+		return nil, Info{Format: Qcow2, VirtualSize: spec.Size(h.size)}, err
 	}
-	if err := s.foreign(head); err != nil {
-		return Info{}, err
+	return head, Info{}, s.foreign(head)
+}
+
+func (s subject) check(r io.ReaderAt, size int64) (Info, error) {
+	head, info, err := s.begin(r, size, "build or download it again")
+	if err != nil || head == nil {
+		return info, err
 	}
 	switch {
 	case !partitioned(head):

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -17,22 +16,9 @@ import (
 // only that a raw one need not have a partition table.
 func CheckVolume(r io.ReaderAt, size int64, path string) (Info, error) {
 	s := subjectOf(path)
-	if size <= 0 {
-		return Info{}, s.bad("is empty").WithHint("name the file of a disk")
-	}
-	head := make([]byte, min(size, 64<<10))
-	if n, err := r.ReadAt(head, 0); n < len(head) {
-		if errors.Is(err, io.EOF) {
-			return Info{}, s.truncated()
-		}
-		return Info{}, s.bad("could not be read: %w", err)
-	}
-	if bytes.HasPrefix(head, qcowMagic) {
-		h, err := s.qcow2(r, head, size)
-		return Info{Format: Qcow2, VirtualSize: spec.Size(h.size)}, err
-	}
-	if err := s.foreign(head); err != nil {
-		return Info{}, err
+	head, info, err := s.begin(r, size, "name the file of a disk")
+	if err != nil || head == nil {
+		return info, err
 	}
 	switch {
 	case size%sector != 0:
