@@ -13,7 +13,11 @@ export LC_ALL=C SOURCE_DATE_EPOCH=1 E2FSPROGS_FAKE_TIME=1
 
 missing=()
 need() { # PROGRAM-OR-FILE PACKAGE
-	command -v "$1" >/dev/null || [ -e "$1" ] || missing+=("$2")
+	command -v "$1" >/dev/null || [ -e "$1" ] && return
+	case " ${missing[*]} " in
+	*" $2 "*) ;; # another program of the same package
+	*) missing+=("$2") ;;
+	esac
 }
 need busybox busybox-static
 need dropbear dropbear-bin
