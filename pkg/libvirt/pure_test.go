@@ -37,7 +37,7 @@ func TestCallErrors(t *testing.T) {
 		},
 		{
 			golibvirt.ERR_INTERNAL_ERROR, "internal error: process exited while connecting to monitor: 2026-01-01T00:00:00Z qemu-system-x86_64: -netdev user,id=vmctl0,hostfwd=tcp:127.0.0.1:2222-:22: Could not set up host forwarding rule 'tcp:127.0.0.1:2222-:22'",
-			fault.Refused, "port 127.0.0.1:2222 of the host is already in use", "choose another host port",
+			fault.Refused, "port 127.0.0.1:2222 of the host is already in use", "write auto for the host's port",
 		},
 		{
 			golibvirt.ERR_INTERNAL_ERROR, "internal error: process exited while connecting to monitor: 2026-01-01T00:00:00Z qemu-system-x86_64: -blockdev {\"node-name\":\"x\"}: Failed to get \"write\" lock\nIs another process using the image [/x/root.qcow2]?",
