@@ -45,6 +45,7 @@ func TestRemote(t *testing.T) {
 	pr.refused(t, 6, []string{"list", "--all-hosts"}, "cannot connect to qemu+ssh://root@127.0.0.1:1/system", "nothing listens on that port")
 	list := pr.vmctl(t, "list", "-A").out
 	assert.Regexp(t, `tiny +running .* server`, list)
+	eventually(t, func() bool { return strings.Contains(pr.ok(t, "-H", "server", "logs", "tiny").out, "tiny login:") })
 	assert.Contains(t, pr.ok(t, "-H", "server", "logs", "tiny").out, "tiny login:")
 	s.send("vmctl -H server console tiny\n")
 	s.expect(`leave with Ctrl-\]`)

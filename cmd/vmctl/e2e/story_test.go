@@ -124,6 +124,8 @@ func (s *shell) look(t *testing.T, p *person, image string) {
 	shown, code := s.run("vmctl ip tiny")
 	assert.Equal(t, 4, code, "user networking gives no address")
 	assert.Contains(t, shown, "ssh -p 2222 127.0.0.1")
+	// The guest may say that it is ready before it asks for a login.
+	eventually(t, func() bool { return strings.Contains(s.ok("vmctl logs tiny"), "tiny login:") })
 	assert.Contains(t, s.ok("vmctl logs tiny"), "tiny, a small Linux built by nix")
 	assert.Contains(t, s.ok("vmctl logs -n 2 tiny"), "tiny login:")
 }
