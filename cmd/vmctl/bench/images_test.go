@@ -87,13 +87,14 @@ func (h *host) shared() amount {
 	const machines, size = 20, 32 << 20
 	project := filepath.Join(h.dir, "shared")
 	content := make([]byte, size)
-	_, _ = rand.Read(content) // never fails
+	_, _ = rand.Read(content)               // never fails
+	copy(content[510:], []byte{0x55, 0xaa}) // a disk has a partition table
 	require.NoError(h.t, os.MkdirAll(filepath.Join(project, "domain"), 0o755))
 	require.NoError(h.t, os.WriteFile(filepath.Join(project, "disk.raw"), content, 0o644))
 	copies := filepath.Join(h.dir, "copies")
 	require.NoError(h.t, os.MkdirAll(copies, 0o755))
 	for i := range machines {
-		text := "image: ./disk.raw\nmemory: 32MiB\nnetwork: none\naccel: tcg\n"
+		text := "image: ./disk.raw\nmemory: 32MiB\ncpus: 1\nnetwork: none\naccel: tcg\n"
 		require.NoError(h.t, os.WriteFile(filepath.Join(project, "domain", fmt.Sprintf("shared%d.yaml", i)), []byte(text), 0o644))
 		h.must("cp", "--reflink=never", filepath.Join(project, "disk.raw"), filepath.Join(copies, fmt.Sprint(i)))
 	}
