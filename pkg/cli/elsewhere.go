@@ -59,14 +59,13 @@ func (c *call) elsewhere(ctx context.Context, t *target, e *engine.Engine) error
 
 // otherHosts are the URIs of all known hosts but the one that a command works on.
 func (c *call) otherHosts(t *target, e *engine.Engine) ([]string, error) {
-	if c.onHost() == "vmctl" && t.machine.Host == "" {
-		// Nobody names hosts: a list that cannot be read keeps nobody from their own.
-		if list, err := c.hostList(); err != nil || len(list.All()) == 0 {
-			return nil, nil
-		}
-	}
 	list, err := c.hostList()
-	if err != nil {
+	switch {
+	case err == nil:
+	case c.onHost() == "vmctl" && t.machine.Host == "":
+		// Nobody names hosts: a list that cannot be read keeps nobody from their own.
+		return nil, nil
+	default:
 		return nil, err
 	}
 	var uris []string

@@ -219,15 +219,7 @@ func (c *call) installSSHConfig(text string, names []string) error {
 	if err := renameio.WriteFile(file, []byte(text), 0o600); err != nil {
 		return fault.New(fault.Other, "cannot keep ssh's configuration: %w", err)
 	}
-	config, err := c.userConfig()
-	if err != nil {
-		return err
-	}
-	include, err := c.includeLine()
-	if err != nil {
-		return err
-	}
-	added, err := changeLines(config, func(lines []string) []string {
+	config, include, added, err := c.changeInclude(func(include string, lines []string) []string {
 		for _, l := range lines {
 			if strings.TrimSpace(l) == include {
 				return lines
@@ -253,15 +245,7 @@ func (c *call) uninstallSSHConfig() error {
 	if err != nil {
 		return err
 	}
-	config, err := c.userConfig()
-	if err != nil {
-		return err
-	}
-	include, err := c.includeLine()
-	if err != nil {
-		return err
-	}
-	removed, err := changeLines(config, func(lines []string) []string {
+	config, include, removed, err := c.changeInclude(func(include string, lines []string) []string {
 		var kept []string
 		for _, l := range lines {
 			if strings.TrimSpace(l) != include {
@@ -281,6 +265,18 @@ func (c *call) uninstallSSHConfig() error {
 		c.say("taken out of " + config + ": " + include)
 	}
 	return nil
+}
+
+// changeInclude changes where the Include line stands in the person's own configuration.
+func (c *call) changeInclude(change func(include string, lines []string) []string) (config, include string, changed bool, err error) {
+	if config, err = c.userConfig(); err != nil {
+		return "", "", false, err
+	}
+	if include, err = c.includeLine(); err != nil {
+		return "", "", false, err
+	}
+	changed, err = changeLines(config, func(lines []string) []string { return change(include, lines) })
+	return config, include, changed, err
 }
 
 // changeLines rewrites a file of the person's, when there is something to change, with
