@@ -33,14 +33,18 @@ func (c *call) checkHostAt(ctx context.Context, uri string) []check {
 		}
 		return []check{fine("libvirt", "answers on %s", host.URI), qemu}
 	}
-	checks := []check{fine("libvirt", "version %s on %s", can.Libvirt, host.URI)}
-	checks = append(checks, checkGuests(can)...)
+	versions, err := host.Inspector.Versions(ctx)
+	if err != nil {
+		return []check{failed("libvirt", err)}
+	}
+	checks := []check{fine("libvirt", "version %s on %s", versions.Libvirt, host.URI)}
+	checks = append(checks, checkGuests(can, versions.Hypervisor)...)
 	return append(checks, checkPool(ctx, host), checkNetwork(ctx, host))
 }
 
 // checkGuests says what guests can be run with.
-func checkGuests(can engine.Capabilities) []check {
-	qemu := fine("qemu", "%s for %s", can.Hypervisor, can.Arch)
+func checkGuests(can engine.Capabilities, hypervisor string) []check {
+	qemu := fine("qemu", "%s for %s", hypervisor, can.Arch)
 	kvm := fine("kvm", "works")
 	if !can.KVM {
 		kvm = fine("kvm", "guests run under software emulation, which is slow: %s", can.NoKVM).

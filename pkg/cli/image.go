@@ -128,7 +128,7 @@ func (c *call) hostImages(ctx context.Context, uri string, present map[string]ma
 	if err != nil {
 		return nil, err
 	}
-	domains, err := e.Host.Domains.ListDomains(ctx)
+	domains, err := e.Host.Domains.ListDomains(ctx, engine.Briefly)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/renameio/v2"
 	urfave "github.com/urfave/cli/v2"
 
+	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
 )
@@ -102,7 +103,7 @@ func (c *call) sshHosts(ctx context.Context) ([]sshHost, error) {
 		}
 		return nil, err
 	}
-	domains, err := e.Host.Domains.ListDomains(ctx)
+	domains, err := e.Host.Domains.ListDomains(ctx, engine.WithRecords)
 	for _, d := range domains {
 		if !d.Managed || d.Record == nil || seen[d.Name] || spec.CheckName(d.Name) != nil || dir != "" && d.Record.Project != "" && d.Record.Project != dir {
 			continue

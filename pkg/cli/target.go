@@ -145,9 +145,9 @@ func (c *call) names(ctx context.Context, p *project.Project, e *engine.Engine) 
 	if e == nil {
 		return names
 	}
-	domains, _ := e.Host.Domains.ListDomains(ctx)
+	domains, _ := e.Host.Domains.ListDomains(ctx, engine.Briefly)
 	for _, d := range domains {
-		if d.Managed && !slices.Contains(names, d.Name) {
+		if d.Ours() && !slices.Contains(names, d.Name) {
 			names = append(names, d.Name)
 		}
 	}

@@ -30,11 +30,10 @@ type Capabilities struct {
 	CPUModels []string
 	// Pages are the host's huge pages.
 	Pages []Pages
-	// Libvirt and Hypervisor are versions, such as 9.0.0 and "QEMU 7.2.0".
-	Libvirt, Hypervisor string
-	// Hostname is the host's own name for itself.
-	Hostname string
 }
+
+// Versions are those of the programs on a host, such as 9.0.0 and "QEMU 7.2.0".
+type Versions struct{ Libvirt, Hypervisor string }
 
 // Pages are memory pages of one size, and how many the host has set aside.
 type Pages struct {
@@ -45,6 +44,7 @@ type Pages struct {
 // Inspector reads what the host can do.
 type Inspector interface {
 	Capabilities(ctx context.Context) (Capabilities, error)
+	Versions(ctx context.Context) (Versions, error)
 	// Devices lists what the host has that a guest could get or be connected to.
 	Devices(ctx context.Context) ([]Device, error)
 }

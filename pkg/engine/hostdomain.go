@@ -62,13 +62,32 @@ type DomainSummary struct {
 	Name, UUID string
 	State      State
 	Autostart  bool
+
+	// What follows is of domains that are Ours, and read with records only.
+
 	// Managed says that the domain carries vmctl's metadata.
 	Managed bool
 	// Record is set when Managed.
 	Record *Record
+	// Memory and CPUs of the persistent definition.
 	Memory spec.Size
 	CPUs   int
 }
+
+// Ours reports whether the domain has the UUID that vmctl gives a machine of its name.
+// Domains that have another are not managed. That costs no call to the host.
+func (d DomainSummary) Ours() bool { return d.UUID == UUID(d.Name) }
+
+// Reading says how much a list reads of each domain.
+type Reading uint8
+
+// How much is read.
+const (
+	// Briefly is what the host tells of all domains at once.
+	Briefly Reading = iota
+	// WithRecords costs a call more for each domain that is Ours.
+	WithRecords
+)
 
 // Definition is everything the host needs to define a domain.
 type Definition struct {
@@ -129,9 +148,9 @@ const (
 
 // Domains reads and changes domains. Names, not handles: nothing is kept open.
 type Domains interface {
-	// ListDomains reads all domains in a fixed number of calls, plus one for each
-	// managed one's metadata.
-	ListDomains(ctx context.Context) ([]DomainSummary, error)
+	// ListDomains reads all domains in a fixed number of calls, and with records in one
+	// more for each domain that is Ours.
+	ListDomains(ctx context.Context, reading Reading) ([]DomainSummary, error)
 	Domain(ctx context.Context, name string) (*Domain, error)
 	// DefineDomain creates the persistent definition or replaces the one with the
 	// same UUID (virDomainDefineXMLFlags with VALIDATE).

@@ -5,7 +5,6 @@ import (
 	"context"
 	"path"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -139,38 +138,30 @@ func errOr(err error, ctx context.Context) error {
 // imageUsers reads the domains, and which paths they use: a machine its image, and a
 // domain that vmctl did not make all its disks.
 func (e *Engine) imageUsers(ctx context.Context) ([]DomainSummary, map[string][]string, error) {
-	domains, err := e.Host.Domains.ListDomains(ctx)
+	domains, err := e.Host.Domains.ListDomains(ctx, WithRecords)
 	if err != nil {
 		return nil, nil, err
 	}
 	users := map[string][]string{}
-	var mu sync.Mutex
-	add := func(at, user string) {
-		mu.Lock()
-		defer mu.Unlock()
-		users[path.Clean(at)] = append(users[path.Clean(at)], user)
-	}
-	parts, part := errgroup.WithContext(ctx)
-	parts.SetLimit(readers)
+	add := func(at, user string) { users[path.Clean(at)] = append(users[path.Clean(at)], user) }
+	foreign := map[string]bool{}
 	for _, d := range domains {
-		if d.Record != nil {
-			if d.Record.Base != "" {
-				add(d.Record.Base, d.Name)
-			}
-			continue
+		if d.Record == nil {
+			foreign[d.Name] = true
+		} else if d.Record.Base != "" {
+			add(d.Record.Base, d.Name)
 		}
-		parts.Go(func() error {
-			foreign, err := found(e.Host.Domains.Domain(part, d.Name))
-			if err != nil || foreign == nil {
-				return err
-			}
-			for _, disk := range foreign.Disks {
-				add(disk, d.Name)
-			}
-			return nil
-		})
 	}
-	return domains, users, parts.Wait()
+	if len(foreign) == 0 {
+		return domains, users, nil
+	}
+	disks, err := e.Host.Domains.DiskUsers(ctx)
+	for _, disk := range disks {
+		if foreign[disk.Domain] {
+			add(disk.Path, disk.Domain)
+		}
+	}
+	return domains, users, err
 }
 
 // pruning lets all go that nothing uses.

@@ -32,7 +32,7 @@ type Row struct {
 // List merges the project's definitions with the managed domains of the host, by
 // name; all adds foreign domains.
 func (e *Engine) List(ctx context.Context, declared []spec.Machine, all bool) ([]Row, error) {
-	domains, err := e.Host.Domains.ListDomains(ctx)
+	domains, err := e.Host.Domains.ListDomains(ctx, WithRecords)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (e *Engine) choosePorts(ctx context.Context, w Wanted, d *Domain, avoid []u
 	if !slices.ContainsFunc(ports, unchosen) {
 		return ports, nil
 	}
-	domains, err := e.Host.Domains.ListDomains(ctx)
+	domains, err := e.Host.Domains.ListDomains(ctx, WithRecords)
 	if err != nil {
 		return nil, err
 	}

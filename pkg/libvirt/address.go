@@ -30,7 +30,7 @@ func (c *conn) Addresses(ctx context.Context, domain string) ([]string, error) {
 	defer cancel()
 	go func() {
 		found, _ := read(patient, c, doing, func(l *golibvirt.Connect) (out []string, err error) {
-			err = withDomain(l, domain, func(d *golibvirt.Domain) error {
+			err = c.withDomain(l, domain, func(d *golibvirt.Domain) error {
 				out, err = agentAddresses(d)
 				return err
 			})
@@ -39,7 +39,7 @@ func (c *conn) Addresses(ctx context.Context, domain string) ([]string, error) {
 		told <- found
 	}()
 	leased, err := read(ctx, c, doing, func(l *golibvirt.Connect) (out []string, err error) {
-		err = withDomain(l, domain, func(d *golibvirt.Domain) error {
+		err = c.withDomain(l, domain, func(d *golibvirt.Domain) error {
 			out, err = leasedAddresses(d)
 			return err
 		})

@@ -25,7 +25,7 @@ func (c *conn) AgentCommand(ctx context.Context, domain, command string, timeout
 	within, cancel := context.WithTimeout(ctx, timeout+greeting)
 	defer cancel()
 	reply, err := read(within, c, "ask the agent of domain "+quoteName(domain), func(l *golibvirt.Connect) (reply string, err error) {
-		err = withDomain(l, domain, func(d *golibvirt.Domain) error {
+		err = c.withDomain(l, domain, func(d *golibvirt.Domain) error {
 			reply, err = agentCommand(d, command, timeout)
 			return err
 		})

@@ -15,7 +15,8 @@ import (
 // hostXML is what is read of the host's capabilities.
 type hostXML struct {
 	CPU struct {
-		Arch string `xml:"arch"`
+		Arch   string `xml:"arch"`
+		Vendor string `xml:"vendor"`
 	} `xml:"host>cpu"`
 	// Pages are those of each NUMA cell.
 	Pages []struct {
@@ -55,13 +56,23 @@ func (c *conn) Capabilities(ctx context.Context) (engine.Capabilities, error) {
 	return read(ctx, c, "read the capabilities of "+c.uri, c.capabilities)
 }
 
+// Versions asks the host for its programs' versions.
+func (c *conn) Versions(ctx context.Context) (engine.Versions, error) {
+	return read(ctx, c, "read the versions of "+c.uri, func(l *golibvirt.Connect) (v engine.Versions, err error) {
+		lib, err := l.GetLibVersion()
+		if err != nil {
+			return v, err
+		}
+		kind, err := l.GetType()
+		if err != nil {
+			return v, err
+		}
+		hyper, err := l.GetVersion()
+		return engine.Versions{Libvirt: dotted(lib), Hypervisor: kind + " " + dotted(hyper)}, err
+	})
+}
+
 func (c *conn) capabilities(l *golibvirt.Connect) (out engine.Capabilities, err error) {
-	if out.Hostname, err = l.GetHostname(); err != nil {
-		return out, err
-	}
-	if out.Libvirt, out.Hypervisor, err = versions(l); err != nil {
-		return out, err
-	}
 	text, err := l.GetCapabilities()
 	if err != nil {
 		return out, err
@@ -83,24 +94,16 @@ func (c *conn) capabilities(l *golibvirt.Connect) (out engine.Capabilities, err 
 	if err != nil {
 		return out, err
 	}
-	caps.into(&out, c.place)
+	version := ""
+	if c.place.session {
+		lib, err := l.GetLibVersion()
+		if err != nil {
+			return out, err
+		}
+		version = dotted(lib)
+	}
+	caps.into(&out, version, c.place)
 	return out, nil
-}
-
-func versions(l *golibvirt.Connect) (libvirt, hypervisor string, err error) {
-	lib, err := l.GetLibVersion()
-	if err != nil {
-		return "", "", err
-	}
-	kind, err := l.GetType()
-	if err != nil {
-		return "", "", err
-	}
-	hyper, err := l.GetVersion()
-	if err != nil {
-		return "", "", err
-	}
-	return dotted(lib), kind + " " + dotted(hyper), nil
 }
 
 // dotted reads libvirt's way to put a version into a number.
@@ -120,7 +123,11 @@ func noKVM(host *hostXML, has func(feature string) (bool, error)) string {
 	if host.CPU.Arch != archX86 {
 		return ""
 	}
-	for _, feature := range []string{"vmx", "svm"} {
+	features := []string{"vmx", "svm"}
+	if f, ok := map[string]string{"Intel": "vmx", "AMD": "svm"}[host.CPU.Vendor]; ok {
+		features = []string{f}
+	}
+	for _, feature := range features {
 		// A host that cannot answer is believed to be what its capabilities say.
 		if yes, err := has(feature); yes || err != nil {
 			return ""

@@ -19,7 +19,7 @@ func (c *conn) OpenChannel(ctx context.Context, domain, channel string) (io.Read
 		return c.explain(doing, err)
 	}
 	st, err := openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
-		return withDomain(l, domain, func(d *golibvirt.Domain) error {
+		return c.withDomain(l, domain, func(d *golibvirt.Domain) error {
 			text, err := d.GetXMLDesc(0)
 			if err != nil {
 				return err

@@ -111,6 +111,9 @@ type conn struct {
 	users  int
 	closed bool
 
+	domains handles[*golibvirt.Domain]
+	pools   handles[*golibvirt.StoragePool]
+
 	events events
 
 	watchLost sync.Once
@@ -120,6 +123,7 @@ type conn struct {
 
 func (c *conn) host() *engine.Host {
 	c.lost = make(chan struct{})
+	c.domains.gone, c.pools.gone = golibvirt.ERR_NO_DOMAIN, golibvirt.ERR_NO_STORAGE_POOL
 	return &engine.Host{
 		URI: c.uri, Local: c.place.local, Session: c.place.session,
 		Inspector: c, Domains: c, Pools: c, Volumes: c, Networks: c, Consoles: c, Screens: c, Events: c, Secrets: c, Agents: c,
@@ -148,6 +152,8 @@ func (c *conn) disconnect() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		c.domains.clear()
+		c.pools.clear()
 		c.events.deregister(c.l)
 		// Refused where none was registered.
 		_ = c.l.UnregisterCloseCallback()

@@ -22,7 +22,7 @@ func (c *conn) OpenConsole(ctx context.Context, domain string, force bool) (io.R
 		if force {
 			flags = golibvirt.DOMAIN_CONSOLE_FORCE
 		}
-		return withDomain(l, domain, func(d *golibvirt.Domain) error { return d.OpenConsole("", s, flags) })
+		return c.withDomain(l, domain, func(d *golibvirt.Domain) error { return d.OpenConsole("", s, flags) })
 	})
 	if err != nil {
 		return nil, err

@@ -71,9 +71,9 @@ func readDomainCapabilities(l *golibvirt.Connect, arch string, kvm bool) (*domai
 	return &d, nil
 }
 
-// into puts what was read into the engine's words. libvirt names the emulator of a TPM
-// only where swtpm is installed.
-func (d *domainCaps) into(out *engine.Capabilities, at place) {
+// into puts what was read into the engine's words; version is libvirt's on a session
+// host. libvirt names the emulator of a TPM only where swtpm is installed.
+func (d *domainCaps) into(out *engine.Capabilities, version string, at place) {
 	out.EFI = offers(d.OS.Enums, "firmware", "efi")
 	out.SecureBoot = out.EFI && offers(d.OS.Loader.Enums, "secure", "yes")
 	out.Graphics, out.Video = d.Devices.Graphics.values("type"), d.Devices.Video.values("modelType")
@@ -92,7 +92,7 @@ func (d *domainCaps) into(out *engine.Capabilities, at place) {
 	fs := d.Devices.Filesystem
 	// Hosts before 7.10 do not tell, and all of them have 9p.
 	out.NinePFS = fs == nil || offers(fs.Enums, "driverType", "path")
-	out.NoVirtiofs = noVirtiofs(fs, out.Libvirt, at, virtiofsPrograms())
+	out.NoVirtiofs = noVirtiofs(fs, version, at, virtiofsPrograms())
 	out.Virtiofs = out.NoVirtiofs == ""
 }
 

@@ -3,78 +3,179 @@ package libvirt
 import (
 	"cmp"
 	"context"
+	"encoding/xml"
+	"errors"
 	"slices"
+	"strings"
 
+	"golang.org/x/sync/errgroup"
 	golibvirt "libvirt.org/go/libvirt"
 
 	"vmctl/pkg/engine"
 )
 
-// ListDomains asks once for each state: the number of calls does not grow with the
-// number of domains (asking each for its state costs a round trip per domain, and so
-// does the binding's GetAllDomainStats). Only a domain whose UUID is the one vmctl
-// would have given it is read: others cannot be managed. Memory and CPUs are those of
-// managed domains; for others they are zero.
-func (c *conn) ListDomains(ctx context.Context) ([]engine.DomainSummary, error) {
+// underWay is how many calls for objects of one kind are sent before the first answer is
+// waited for. A host works on a few at a time (libvirtd on five); the others save its
+// answers the way.
+const underWay = 50
+
+// ListDomains asks for the states of all domains at once, and for those that start with
+// the host. Records are read of domains with vmctl's UUID alone: others cannot be managed.
+func (c *conn) ListDomains(ctx context.Context, reading engine.Reading) ([]engine.DomainSummary, error) {
 	return read(ctx, c, "list the domains", func(l *golibvirt.Connect) ([]engine.DomainSummary, error) {
-		domains, err := l.ListAllDomains(0)
-		if err != nil {
-			return nil, err
+		var rows []engine.DomainSummary
+		var autostart map[string]bool
+		var domains []golibvirt.Domain
+		var parts errgroup.Group
+		parts.Go(func() (err error) {
+			if rows, err = listStates(l); errors.Is(err, golibvirt.ERR_NO_SUPPORT) {
+				rows, err = askStates(l)
+			}
+			return err
+		})
+		parts.Go(func() (err error) {
+			autostart, err = listAutostart(l)
+			return err
+		})
+		if reading == engine.WithRecords {
+			parts.Go(func() (err error) {
+				domains, err = l.ListAllDomains(0)
+				return err
+			})
 		}
+		err := parts.Wait()
 		defer free(domains)
-		states, err := listStates(l)
 		if err != nil {
 			return nil, err
 		}
-		autostart, err := listUUIDs(l, golibvirt.CONNECT_LIST_DOMAINS_AUTOSTART)
-		if err != nil {
-			return nil, err
+		gone, err := readRecords(rows, domains)
+		rows = slices.DeleteFunc(rows, func(row engine.DomainSummary) bool { return gone[row.UUID] })
+		for i := range rows {
+			rows[i].Autostart = autostart[rows[i].UUID]
 		}
-		out := make([]engine.DomainSummary, 0, len(domains))
-		for i := range domains {
-			row, err := summary(&domains[i], states)
-			if absent(err) {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			row.Autostart = autostart[row.UUID]
-			out = append(out, row)
-		}
-		slices.SortFunc(out, func(a, b engine.DomainSummary) int { return cmp.Compare(a.Name, b.Name) })
-		return out, nil
+		slices.SortFunc(rows, func(a, b engine.DomainSummary) int { return cmp.Compare(a.Name, b.Name) })
+		return rows, err
 	})
 }
 
-// listStates gives the state by UUID. The calls are not one snapshot: a domain that
-// changed between them, or is in a rarer state, is left out and has to be asked.
-func listStates(l *golibvirt.Connect) (map[string]engine.State, error) {
-	states, seen := map[string]engine.State{}, map[string]int{}
-	for flag, state := range map[golibvirt.ConnectListAllDomainsFlags]engine.State{
-		golibvirt.CONNECT_LIST_DOMAINS_RUNNING: engine.StateRunning,
-		golibvirt.CONNECT_LIST_DOMAINS_PAUSED:  engine.StatePaused,
-		golibvirt.CONNECT_LIST_DOMAINS_SHUTOFF: engine.StateShutOff,
-	} {
-		uuids, err := listUUIDs(l, flag)
+// readRecords reads the records of those domains that are given. The first result are
+// those that have gone meanwhile.
+func readRecords(rows []engine.DomainSummary, domains []golibvirt.Domain) (map[string]bool, error) {
+	handles := make(map[string]*golibvirt.Domain, len(domains))
+	for i := range domains {
+		uuid, err := domains[i].GetUUIDString()
 		if err != nil {
 			return nil, err
 		}
-		for uuid := range uuids {
-			states[uuid] = state
-			seen[uuid]++
-		}
+		handles[uuid] = &domains[i]
 	}
-	for uuid, times := range seen {
-		if times > 1 {
-			delete(states, uuid)
+	absentees := make([]bool, len(rows))
+	var parts errgroup.Group
+	parts.SetLimit(underWay)
+	for i := range rows {
+		d := handles[rows[i].UUID]
+		if d == nil || !rows[i].Ours() {
+			continue
 		}
+		parts.Go(func() error {
+			err := readRecord(d, &rows[i])
+			absentees[i] = absent(err)
+			return ignore(err, notFound...)
+		})
 	}
-	return states, nil
+	err := parts.Wait()
+	gone := map[string]bool{}
+	for i, is := range absentees {
+		gone[rows[i].UUID] = is
+	}
+	return gone, err
 }
 
-func listUUIDs(l *golibvirt.Connect, flags golibvirt.ConnectListAllDomainsFlags) (map[string]bool, error) {
-	domains, err := l.ListAllDomains(flags)
+func readRecord(d *golibvirt.Domain, row *engine.DomainSummary) error {
+	text, err := d.GetXMLDesc(golibvirt.DOMAIN_XML_INACTIVE)
+	if err != nil {
+		return err
+	}
+	config, err := parseHead(text)
+	if err != nil {
+		return err
+	}
+	row.Record = config.record()
+	row.Managed = row.Record != nil
+	row.Memory, row.CPUs = config.memory(row.Record), config.cpus()
+	return nil
+}
+
+// parseHead reads the beginning of a domain's XML, as far as a list needs it: the
+// devices, which come last, are most of it.
+func parseHead(text string) (*domainXML, error) {
+	var d domainXML
+	in := xml.NewDecoder(strings.NewReader(text))
+	depth := 0
+	for {
+		token, err := in.Token()
+		if err != nil {
+			return parseDomain(text) // which says what is wrong
+		}
+		switch t := token.(type) {
+		case xml.EndElement:
+			depth--
+		case xml.StartElement:
+			if depth++; depth == 1 {
+				continue
+			}
+			part := map[string]any{"metadata": &d.Metadata, "memory": &d.Memory, "currentMemory": &d.Current, "vcpu": &d.VCPU}[t.Name.Local]
+			switch {
+			case t.Name.Local == "os" || t.Name.Local == "devices":
+				return &d, nil
+			case part == nil:
+				err = in.Skip()
+			default:
+				err = in.DecodeElement(part, &t)
+			}
+			if depth--; err != nil {
+				return parseDomain(text)
+			}
+		}
+	}
+}
+
+// askStates is for hosts without statistics, such as libvirt's test driver.
+func askStates(l *golibvirt.Connect) ([]engine.DomainSummary, error) {
+	domains, err := l.ListAllDomains(0)
+	if err != nil {
+		return nil, err
+	}
+	defer free(domains)
+	rows := make([]engine.DomainSummary, 0, len(domains))
+	for i := range domains {
+		row, err := askState(&domains[i])
+		if absent(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func askState(d *golibvirt.Domain) (row engine.DomainSummary, err error) {
+	if row.Name, err = d.GetName(); err != nil {
+		return row, err
+	}
+	if row.UUID, err = d.GetUUIDString(); err != nil {
+		return row, err
+	}
+	state, _, err := d.GetState()
+	row.State = stateOf(state)
+	return row, err
+}
+
+// listAutostart are the UUIDs of the domains that start with the host.
+func listAutostart(l *golibvirt.Connect) (map[string]bool, error) {
+	domains, err := l.ListAllDomains(golibvirt.CONNECT_LIST_DOMAINS_AUTOSTART)
 	if err != nil {
 		return nil, err
 	}
@@ -94,39 +195,4 @@ func free(domains []golibvirt.Domain) {
 	for i := range domains {
 		_ = domains[i].Free()
 	}
-}
-
-func summary(d *golibvirt.Domain, states map[string]engine.State) (engine.DomainSummary, error) {
-	var row engine.DomainSummary
-	var err error
-	if row.Name, err = d.GetName(); err != nil {
-		return row, err
-	}
-	if row.UUID, err = d.GetUUIDString(); err != nil {
-		return row, err
-	}
-	state, known := states[row.UUID]
-	if !known {
-		s, _, err := d.GetState()
-		if err != nil {
-			return row, err
-		}
-		state = stateOf(s)
-	}
-	row.State = state
-	if row.UUID != engine.UUID(row.Name) {
-		return row, nil
-	}
-	text, err := d.GetXMLDesc(golibvirt.DOMAIN_XML_INACTIVE)
-	if err != nil {
-		return row, err
-	}
-	config, err := parseDomain(text)
-	if err != nil {
-		return row, err
-	}
-	row.Record = config.record()
-	row.Managed = row.Record != nil
-	row.Memory, row.CPUs = config.memory(row.Record), config.cpus()
-	return row, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/xml"
 
+	"golang.org/x/sync/errgroup"
 	golibvirt "libvirt.org/go/libvirt"
 
 	"vmctl/pkg/engine"
@@ -108,19 +109,14 @@ func stateOf(s golibvirt.DomainState) engine.State {
 }
 
 // withDomain looks a domain up for the time of f.
-func withDomain(l *golibvirt.Connect, name string, f func(*golibvirt.Domain) error) error {
-	d, err := l.LookupDomainByName(name)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Free() }()
-	return f(d)
+func (c *conn) withDomain(l *golibvirt.Connect, name string, f func(*golibvirt.Domain) error) error {
+	return c.domains.with(name, l.LookupDomainByName, f)
 }
 
 // Domain reads one domain: its state, what is defined, and what runs.
 func (c *conn) Domain(ctx context.Context, name string) (*engine.Domain, error) {
 	return read(ctx, c, "read domain "+quoteName(name), func(l *golibvirt.Connect) (out *engine.Domain, err error) {
-		err = withDomain(l, name, func(d *golibvirt.Domain) error {
+		err = c.withDomain(l, name, func(d *golibvirt.Domain) error {
 			out, err = readDomain(d)
 			return err
 		})
@@ -129,42 +125,42 @@ func (c *conn) Domain(ctx context.Context, name string) (*engine.Domain, error) 
 }
 
 func readDomain(d *golibvirt.Domain) (*engine.Domain, error) {
-	state, _, err := d.GetState()
-	if err != nil {
-		return nil, err
-	}
-	text, err := d.GetXMLDesc(golibvirt.DOMAIN_XML_INACTIVE)
-	if err != nil {
-		return nil, err
-	}
-	config, err := parseDomain(text)
-	if err != nil {
+	out := &engine.Domain{}
+	var config *domainXML
+	var persistent bool
+	var parts errgroup.Group
+	parts.Go(func() error {
+		state, _, err := d.GetState()
+		out.State = stateOf(state)
+		return err
+	})
+	parts.Go(func() (err error) {
+		config, err = readXML(d, golibvirt.DOMAIN_XML_INACTIVE)
+		return err
+	})
+	parts.Go(func() (err error) {
+		out.Autostart, err = d.GetAutostart()
+		return err
+	})
+	parts.Go(func() (err error) {
+		persistent, err = d.IsPersistent()
+		return err
+	})
+	if err := parts.Wait(); err != nil {
 		return nil, err
 	}
 	record := config.record()
-	out := &engine.Domain{
-		Name: config.Name, UUID: config.UUID, State: stateOf(state), Record: record,
-		Memory: config.memory(record), CPUs: config.cpus(), Disks: config.files(),
-		Attached: config.attached(),
-	}
-	if out.Autostart, err = d.GetAutostart(); err != nil {
-		return nil, err
-	}
+	out.Name, out.UUID, out.Record, out.Transient = config.Name, config.UUID, record, !persistent
+	out.Memory, out.CPUs = config.memory(record), config.cpus()
+	out.Disks, out.Attached = config.files(), config.attached()
 	if !out.State.Active() {
 		// Only a domain that is off can have a saved image to start from; drivers that
 		// know none have none.
+		var err error
 		out.ManagedSave, err = d.HasManagedSaveImage(0)
 		return out, ignore(err, golibvirt.ERR_NO_SUPPORT)
 	}
-	persistent, err := d.IsPersistent()
-	if err != nil {
-		return nil, err
-	}
-	out.Transient = !persistent
-	if text, err = d.GetXMLDesc(0); err != nil {
-		return nil, err
-	}
-	running, err := parseDomain(text)
+	running, err := readXML(d, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -175,6 +171,14 @@ func readDomain(d *golibvirt.Domain) (*engine.Domain, error) {
 		Attached: running.attached(),
 	}
 	return out, nil
+}
+
+func readXML(d *golibvirt.Domain, flags golibvirt.DomainXMLFlags) (*domainXML, error) {
+	text, err := d.GetXMLDesc(flags)
+	if err != nil {
+		return nil, err
+	}
+	return parseDomain(text)
 }
 
 // ignore makes an error with one of the numbers none.
@@ -192,7 +196,7 @@ func (c *conn) DomainXML(ctx context.Context, name string, inactive bool) (strin
 		if inactive {
 			flags = golibvirt.DOMAIN_XML_INACTIVE
 		}
-		err = withDomain(l, name, func(d *golibvirt.Domain) error {
+		err = c.withDomain(l, name, func(d *golibvirt.Domain) error {
 			text, err = d.GetXMLDesc(flags)
 			return err
 		})

@@ -35,7 +35,8 @@ func (c *conn) DefineDomain(ctx context.Context, def engine.Definition) error {
 		if err != nil {
 			return err
 		}
-		return d.Free()
+		defer func() { _ = d.Free() }()
+		return c.domains.keep(def.Machine.Name, d)
 	})
 }
 
@@ -57,7 +58,7 @@ func userBackend(passt bool) string {
 // onDomain changes one domain.
 func (c *conn) onDomain(ctx context.Context, verb, name string, f func(*golibvirt.Domain) error) error {
 	return change(ctx, c, verb+" domain "+quoteName(name), func(l *golibvirt.Connect) error {
-		return withDomain(l, name, f)
+		return c.withDomain(l, name, f)
 	})
 }
 
@@ -74,7 +75,8 @@ func (c *conn) StartDomain(ctx context.Context, name string, paused bool) error 
 		case paused:
 			return d.CreateWithFlags(golibvirt.DOMAIN_START_PAUSED)
 		}
-		return d.Create()
+		// Without flags it would be another call, for which libvirt looks the domain up again.
+		return d.CreateWithFlags(0)
 	})
 }
 

@@ -30,7 +30,7 @@ func Empty(ctx context.Context, uri string) error {
 			return err
 		}
 	}
-	err = withPool(c.l, func(p *golibvirt.StoragePool) error {
+	err = c.withPool(c.l, func(p *golibvirt.StoragePool) error {
 		_ = p.Destroy()
 		return p.Undefine()
 	})

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"path"
 
+	"golang.org/x/sync/errgroup"
 	golibvirt "libvirt.org/go/libvirt"
 
 	"vmctl/pkg/engine"
@@ -30,7 +31,7 @@ type poolXML struct {
 func (c *conn) Pool(ctx context.Context) (engine.Pool, error) {
 	return read(ctx, c, "read storage pool "+PoolName, func(l *golibvirt.Connect) (out engine.Pool, err error) {
 		out = engine.Pool{Name: PoolName, Target: c.target, State: engine.PoolAbsent}
-		err = withPool(l, func(p *golibvirt.StoragePool) error { return c.readPool(p, &out) })
+		err = c.withPool(l, func(p *golibvirt.StoragePool) error { return c.readPool(p, &out) })
 		if !absent(err) {
 			return out, err
 		}
@@ -47,8 +48,22 @@ func (c *conn) noTarget() error {
 }
 
 func (c *conn) readPool(p *golibvirt.StoragePool, out *engine.Pool) error {
-	text, err := p.GetXMLDesc(0)
-	if err != nil {
+	var text string
+	var info *golibvirt.StoragePoolInfo
+	var parts errgroup.Group
+	parts.Go(func() (err error) {
+		text, err = p.GetXMLDesc(0)
+		return err
+	})
+	parts.Go(func() (err error) {
+		out.Autostart, err = p.GetAutostart()
+		return err
+	})
+	parts.Go(func() (err error) {
+		info, err = p.GetInfo()
+		return err
+	})
+	if err := parts.Wait(); err != nil {
 		return err
 	}
 	var def poolXML
@@ -62,13 +77,6 @@ func (c *conn) readPool(p *golibvirt.StoragePool, out *engine.Pool) error {
 		return c.foreignPool("its directory is " + quoteName(def.Target.Path) + ", not " + c.target)
 	}
 	out.Target = def.Target.Path
-	if out.Autostart, err = p.GetAutostart(); err != nil {
-		return err
-	}
-	info, err := p.GetInfo()
-	if err != nil {
-		return err
-	}
 	out.State = engine.PoolInactive
 	if info.State == golibvirt.STORAGE_POOL_RUNNING {
 		out.State = engine.PoolActive
@@ -82,17 +90,13 @@ func (c *conn) foreignPool(why string) error {
 		WithHint("rename or remove it: virsh -c %s pool-undefine %s", c.uri, PoolName)
 }
 
-func withPool(l *golibvirt.Connect, f func(*golibvirt.StoragePool) error) error {
-	p, err := l.LookupStoragePoolByName(PoolName)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = p.Free() }()
-	return f(p)
+// withPool looks vmctl's pool up for the time of f.
+func (c *conn) withPool(l *golibvirt.Connect, f func(*golibvirt.StoragePool) error) error {
+	return c.pools.with(PoolName, l.LookupStoragePoolByName, f)
 }
 
 func (c *conn) onPool(ctx context.Context, verb string, f func(*golibvirt.StoragePool) error) error {
-	return change(ctx, c, verb+" storage pool "+PoolName, func(l *golibvirt.Connect) error { return withPool(l, f) })
+	return change(ctx, c, verb+" storage pool "+PoolName, func(l *golibvirt.Connect) error { return c.withPool(l, f) })
 }
 
 // DefinePool defines the directory pool.
@@ -111,7 +115,8 @@ func (c *conn) DefinePool(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return p.Free()
+		defer func() { _ = p.Free() }()
+		return c.pools.keep(PoolName, p)
 	})
 }
 

@@ -52,7 +52,7 @@ func (c *conn) Screenshot(ctx context.Context, domain string) (mime string, pict
 	doing := "take a picture of the screen of domain " + quoteName(domain)
 	why := func(err error) error { return c.explain(doing, err) }
 	st, err := openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
-		return withDomain(l, domain, func(d *golibvirt.Domain) error {
+		return c.withDomain(l, domain, func(d *golibvirt.Domain) error {
 			mime, err = d.Screenshot(s, 0, 0)
 			return err
 		})

@@ -68,7 +68,7 @@ func (c *conn) DefineSecret(ctx context.Context, s engine.Secret) error {
 	return change(ctx, c, "define secret "+s.UUID, func(l *golibvirt.Connect) error {
 		def := secretDef{Ephemeral: "no", Private: "no", UUID: s.UUID, Description: s.Description}
 		def.Usage.Type = "volume"
-		err := withPool(l, func(p *golibvirt.StoragePool) error {
+		err := c.withPool(l, func(p *golibvirt.StoragePool) error {
 			var pool engine.Pool
 			err := c.readPool(p, &pool)
 			def.Usage.Volume = path.Join(pool.Target, s.Volume)

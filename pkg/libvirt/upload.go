@@ -39,7 +39,7 @@ func (c *conn) upload(ctx context.Context, name string, src io.Reader, size int6
 		}
 	}
 	_, err := call(ctx, c, abortGrace, "upload volume "+quoteName(name), func(l *golibvirt.Connect) (nothing, error) {
-		return nothing{}, withVolume(l, name, func(v *golibvirt.StorageVol) error {
+		return nothing{}, c.withVolume(l, name, func(v *golibvirt.StorageVol) error {
 			return fill(ctx, l, v, src, size, report, sparse)
 		})
 	})

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/xml"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	golibvirt "libvirt.org/go/libvirt"
 
 	"vmctl/pkg/engine"
@@ -42,7 +44,7 @@ type volumeXML struct {
 // by it, because libvirt looks at the volume's first bytes, which are the guest's.
 func (c *conn) Volume(ctx context.Context, name string) (*engine.Volume, error) {
 	return read(ctx, c, "read volume "+quoteName(name), func(l *golibvirt.Connect) (out *engine.Volume, err error) {
-		err = withVolume(l, name, func(v *golibvirt.StorageVol) error {
+		err = c.withVolume(l, name, func(v *golibvirt.StorageVol) error {
 			out, err = readVolume(v)
 			return err
 		})
@@ -130,8 +132,8 @@ func (c *conn) VolumeIn(ctx context.Context, pool, name string) (*engine.Volume,
 	})
 }
 
-func withVolume(l *golibvirt.Connect, name string, f func(*golibvirt.StorageVol) error) error {
-	return withPool(l, func(p *golibvirt.StoragePool) error {
+func (c *conn) withVolume(l *golibvirt.Connect, name string, f func(*golibvirt.StorageVol) error) error {
+	return c.withPool(l, func(p *golibvirt.StoragePool) error {
 		v, err := p.LookupStorageVolByName(name)
 		if err != nil {
 			return err
@@ -144,7 +146,7 @@ func withVolume(l *golibvirt.Connect, name string, f func(*golibvirt.StorageVol)
 // ListVolumes reads the volumes whose name begins with the prefix.
 func (c *conn) ListVolumes(ctx context.Context, prefix string) ([]engine.Volume, error) {
 	return read(ctx, c, "list the volumes of storage pool "+PoolName, func(l *golibvirt.Connect) (out []engine.Volume, err error) {
-		err = withPool(l, func(p *golibvirt.StoragePool) error {
+		err = c.withPool(l, func(p *golibvirt.StoragePool) error {
 			if err := refresh(p); err != nil {
 				return err
 			}
@@ -157,28 +159,45 @@ func (c *conn) ListVolumes(ctx context.Context, prefix string) ([]engine.Volume,
 					_ = volumes[i].Free()
 				}
 			}()
-			for i := range volumes {
-				name, err := volumes[i].GetName()
-				if err != nil {
-					return err
-				}
-				if !strings.HasPrefix(name, prefix) {
-					continue
-				}
-				v, err := readVolume(&volumes[i])
-				switch {
-				case absent(err) || fault.Is(err, fault.NotFound):
-				case err != nil:
-					return err
-				default:
-					out = append(out, *v)
-				}
+			if out, err = readVolumes(volumes, prefix); err != nil {
+				return err
 			}
 			slices.SortFunc(out, func(a, b engine.Volume) int { return cmp.Compare(a.Name, b.Name) })
 			return nil
 		})
 		return out, err
 	})
+}
+
+// readVolumes reads those whose name begins with the prefix, many at once.
+func readVolumes(volumes []golibvirt.StorageVol, prefix string) ([]engine.Volume, error) {
+	found := make([]*engine.Volume, len(volumes))
+	var parts errgroup.Group
+	parts.SetLimit(underWay)
+	for i := range volumes {
+		name, err := volumes[i].GetName()
+		if err != nil {
+			return nil, errors.Join(err, parts.Wait())
+		}
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		parts.Go(func() (err error) {
+			found[i], err = readVolume(&volumes[i])
+			if absent(err) || fault.Is(err, fault.NotFound) {
+				return nil // it went meanwhile
+			}
+			return err
+		})
+	}
+	err := parts.Wait()
+	var out []engine.Volume
+	for _, v := range found {
+		if v != nil {
+			out = append(out, *v)
+		}
+	}
+	return out, err
 }
 
 // refresh looks at the directory again. libvirt refuses while a volume is being made
@@ -194,7 +213,7 @@ func refresh(p *golibvirt.StoragePool) error {
 // onVolume changes one volume.
 func (c *conn) onVolume(ctx context.Context, verb, name string, f func(*golibvirt.StorageVol) error) error {
 	return change(ctx, c, verb+" volume "+quoteName(name), func(l *golibvirt.Connect) error {
-		return withVolume(l, name, f)
+		return c.withVolume(l, name, f)
 	})
 }
 

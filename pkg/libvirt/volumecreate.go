@@ -89,7 +89,7 @@ func (c *conn) createVolume(ctx context.Context, v newVolume) error {
 		return err
 	}
 	return change(ctx, c, "create volume "+quoteName(v.Name), func(l *golibvirt.Connect) error {
-		return withPool(l, func(p *golibvirt.StoragePool) error {
+		return c.withPool(l, func(p *golibvirt.StoragePool) error {
 			made, err := p.StorageVolCreateXML(string(text), 0)
 			if err != nil {
 				return err

@@ -14,14 +14,14 @@ func (c *conn) ReadVolume(ctx context.Context, name string, offset int64) (io.Re
 	why := func(err error) error { return c.explain(doing, err) }
 	st, err := openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
 		download := func(v *golibvirt.StorageVol) error { return gone(v.Download(s, uint64(offset), 0, 0)) }
-		err := withVolume(l, name, download)
+		err := c.withVolume(l, name, download)
 		if !absent(err) {
 			return err
 		}
-		if err := withPool(l, refresh); err != nil {
+		if err := c.withPool(l, refresh); err != nil {
 			return err
 		}
-		return withVolume(l, name, download)
+		return c.withVolume(l, name, download)
 	})
 	if err != nil {
 		return nil, err

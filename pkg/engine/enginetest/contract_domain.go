@@ -42,7 +42,7 @@ func nothingThere(s *suite) {
 	s.is(fault.NotFound, err, "addresses")
 	_, err = h.Events.AgentConnected(ctx, Machine)
 	s.is(fault.NotFound, err, "agent")
-	all, err := h.Domains.ListDomains(ctx)
+	all, err := h.Domains.ListDomains(ctx, engine.WithRecords)
 	s.ok(err)
 	require.Empty(s, all)
 	require.NotEmpty(s, h.URI)
@@ -50,6 +50,10 @@ func nothingThere(s *suite) {
 	s.ok(err)
 	require.NotEmpty(s, caps.Arch)
 	require.Equal(s, caps.KVM, caps.NoKVM == "", "a host without KVM says why")
+	versions, err := h.Inspector.Versions(ctx)
+	s.ok(err)
+	require.NotEmpty(s, versions.Libvirt)
+	require.NotEmpty(s, versions.Hypervisor)
 }
 
 func define(s *suite) {
@@ -176,10 +180,19 @@ func list(s *suite) {
 	foreign.UUID = uuid.NewString()
 	s.ok(s.host.Domains.DefineDomain(ctx, foreign))
 	s.Cleanup(func() { _ = s.host.Domains.UndefineDomain(context.Background(), "a-foreign") })
-	all, err := s.host.Domains.ListDomains(ctx)
+	s.ok(s.host.Domains.SetAutostart(ctx, "a-foreign", true))
+	all, err := s.host.Domains.ListDomains(ctx, engine.Briefly)
 	s.ok(err)
 	require.Equal(s, []engine.DomainSummary{
-		{Name: "a-foreign", UUID: foreign.UUID, State: engine.StateShutOff},
+		{Name: "a-foreign", UUID: foreign.UUID, State: engine.StateShutOff, Autostart: true},
+		{Name: Machine, UUID: d.UUID, State: engine.StateRunning},
+	}, all)
+	require.False(s, all[0].Ours())
+	require.True(s, all[1].Ours())
+	all, err = s.host.Domains.ListDomains(ctx, engine.WithRecords)
+	s.ok(err)
+	require.Equal(s, []engine.DomainSummary{
+		{Name: "a-foreign", UUID: foreign.UUID, State: engine.StateShutOff, Autostart: true},
 		{Name: Machine, UUID: d.UUID, State: engine.StateRunning, Managed: true, Record: &d.Record, Memory: 64 * spec.MiB, CPUs: 1},
 	}, all)
 }

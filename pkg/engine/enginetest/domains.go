@@ -114,13 +114,13 @@ func (h *Host) running(name string) (*domain, error) {
 }
 
 // ListDomains implements engine.Domains.
-func (h *Host) ListDomains(ctx context.Context) ([]engine.DomainSummary, error) {
+func (h *Host) ListDomains(ctx context.Context, reading engine.Reading) ([]engine.DomainSummary, error) {
 	return read(ctx, h, "ListDomains", nil, func() ([]engine.DomainSummary, error) {
 		out := []engine.DomainSummary{}
 		for _, d := range h.domains {
 			row := engine.DomainSummary{Name: d.name, UUID: d.uuid, State: d.state, Autostart: d.autostart}
 			// A host reads only the domains that have vmctl's UUID.
-			if d.uuid == engine.UUID(d.name) {
+			if reading == engine.WithRecords && row.Ours() {
 				c := d.config.copy()
 				row.Record, row.Managed, row.Memory, row.CPUs = c.record, c.record != nil, c.memory, c.cpus
 			}

@@ -91,8 +91,7 @@ func NewHost(o Options) *Host {
 			Arch: "x86_64", KVM: true, EFI: true, SecureBoot: true, TPM: true, Virtiofs: !o.Session, NinePFS: true,
 			NoVirtiofs: "libvirt 9.0.0 has no virtiofs in session mode",
 			Graphics:   []string{"vnc", "spice"}, Video: []string{"vga", "virtio"}, CPUModels: []string{"EPYC", "Haswell", "qemu64"},
-			Pages:   []engine.Pages{{Size: 2 * spec.MiB, Total: 1024}},
-			Libvirt: "9.0.0", Hypervisor: "QEMU 7.2.0", Hostname: "fake",
+			Pages: []engine.Pages{{Size: 2 * spec.MiB, Total: 1024}},
 		}
 	}
 	h := &Host{

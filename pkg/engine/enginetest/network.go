@@ -16,6 +16,13 @@ func (h *Host) Capabilities(ctx context.Context) (engine.Capabilities, error) {
 	})
 }
 
+// Versions implements engine.Inspector.
+func (h *Host) Versions(ctx context.Context) (engine.Versions, error) {
+	return read(ctx, h, "Versions", nil, func() (engine.Versions, error) {
+		return engine.Versions{Libvirt: "9.0.0", Hypervisor: "QEMU 7.2.0"}, nil
+	})
+}
+
 // Devices implements engine.Inspector.
 func (h *Host) Devices(ctx context.Context) ([]engine.Device, error) {
 	return read(ctx, h, "Devices", nil, func() ([]engine.Device, error) { return slices.Clone(h.options.Devices), nil })
