@@ -87,11 +87,17 @@ type Outcome struct {
 
 // Plan says what Up would do, changing nothing.
 func (e *Engine) Plan(ctx context.Context, w Wanted, o Options) (*Plan, error) {
-	snapshot, err := e.observe(ctx, w, o)
+	plan, _, err := e.look(ctx, w, o)
+	return plan, err
+}
+
+func (e *Engine) look(ctx context.Context, w Wanted, o Options) (*Plan, *snapshot, error) {
+	s, err := e.observe(ctx, w, o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return e.plan(w, snapshot, o)
+	plan, err := e.plan(w, s, o)
+	return plan, s, err
 }
 
 // Up makes the machine what is declared and boots it. It does not wait for the
@@ -102,7 +108,7 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 		return nil, err
 	}
 	defer unlock()
-	plan, err := e.Plan(ctx, w, o)
+	plan, seen, err := e.look(ctx, w, o)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +118,7 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 			return nil, err
 		}
 		first = plan.Ops
-		if plan, err = e.Plan(ctx, w, o); err != nil {
+		if plan, seen, err = e.look(ctx, w, o); err != nil {
 			return nil, err
 		}
 	}
@@ -131,7 +137,7 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 			return nil, err
 		}
 		defer release()
-		if plan, err = e.Plan(ctx, w, o); err != nil {
+		if plan, err = e.lookAgain(ctx, w, o, seen, len(pool) > 0); err != nil {
 			return nil, err
 		}
 		if err := plan.allowed(); err != nil {
@@ -144,6 +150,18 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 	e.leave(ctx, plan)
 	plan.Ops = append(first, plan.Ops...)
 	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), Delivering: plan.has(ActionHandOver), Booting: plan.booting, LogVolume: LogVolume(w.Machine.Name), Ports: plan.ports}, nil
+}
+
+// lookAgain plans with what is there after the lease was made: a lease counts only for
+// what is looked at later. All else is as it was seen, unless the pool was only made now.
+func (e *Engine) lookAgain(ctx context.Context, w Wanted, o Options, seen *snapshot, pool bool) (*Plan, error) {
+	if pool {
+		return e.Plan(ctx, w, o)
+	}
+	if err := e.observeBase(ctx, w, seen); err != nil {
+		return nil, err
+	}
+	return e.plan(w, seen, o)
 }
 
 // applyUp carries out a plan, and another one when a port that was chosen is taken after

@@ -45,7 +45,9 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	var s snapshot
 	parts, part := errgroup.WithContext(ctx)
 	parts.Go(func() (err error) {
-		s.domain, err = found(e.Host.Domains.Domain(part, w.Machine.Name))
+		if s.domain, err = found(e.Host.Domains.Domain(part, w.Machine.Name)); err == nil && s.domain == nil {
+			err = e.observeCapabilities(part, &s) // it will have to be defined
+		}
 		return err
 	})
 	parts.Go(func() error { return e.observeStorage(part, w, o, &s) })
@@ -70,11 +72,9 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	}
 	w.Machine.Ports = s.ports
 	if o.Replace || e.mayDefine(w, &s) {
-		capabilities, err := e.Host.Inspector.Capabilities(ctx)
-		if err != nil {
+		if err := e.observeCapabilities(ctx, &s); err != nil {
 			return nil, err
 		}
-		s.capabilities = &capabilities
 		if namesDevices(&w.Machine) {
 			s.devices, err = e.Host.Inspector.Devices(ctx)
 		}
@@ -83,17 +83,27 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	return &s, nil
 }
 
+func (e *Engine) observeCapabilities(ctx context.Context, s *snapshot) error {
+	if s.capabilities != nil {
+		return nil
+	}
+	capabilities, err := e.Host.Inspector.Capabilities(ctx)
+	s.capabilities = &capabilities
+	return err
+}
+
 func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *snapshot) (err error) {
 	if s.pool, err = e.Host.Pools.Pool(ctx); err != nil || s.pool.State != PoolActive {
 		return err
 	}
-	if err := e.observeVolumes(ctx, w, s); err != nil {
+	parts, part := errgroup.WithContext(ctx)
+	parts.Go(func() error { return e.observeVolumes(part, w, s) })
+	parts.Go(func() error { return e.observeDelivery(part, w.Machine.Name, s) })
+	parts.Go(func() (err error) {
+		s.root, err = found(e.Host.Volumes.Volume(part, RootVolume(w.Machine.Name)))
 		return err
-	}
-	if err := e.observeDelivery(ctx, w.Machine.Name, s); err != nil {
-		return err
-	}
-	if s.root, err = found(e.Host.Volumes.Volume(ctx, RootVolume(w.Machine.Name))); err != nil || e.inPlace(w.Image) {
+	})
+	if err := parts.Wait(); err != nil || e.inPlace(w.Image) {
 		return err
 	}
 	if s.root != nil && !o.Replace {
@@ -101,6 +111,12 @@ func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *sna
 			return nil // it lies on the image: whichever upload that is, it stays
 		}
 	}
+	return e.observeBase(ctx, w, s)
+}
+
+// observeBase reads the uploads of an image.
+func (e *Engine) observeBase(ctx context.Context, w Wanted, s *snapshot) error {
+	s.base, s.unfinished = nil, nil
 	uploads, err := e.Host.Volumes.ListVolumes(ctx, basePrefix+w.Image.ID+".")
 	for _, b := range readBases(uploads) {
 		s.unfinished = b.unfinished(e.Token.Client)

@@ -1,33 +1,65 @@
 package libvirt_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/engine"
 	"vmctl/pkg/libvirt"
 	"vmctl/pkg/testenv"
 )
 
-func TestCallsProbe(t *testing.T) {
-	testenv.Host(t)
+// defineMany defines domains that are foreign, or have the UUIDs of machines.
+func defineMany(t *testing.T, n int, ours bool) {
+	t.Helper()
+	dir := testenv.Dir(t, "")
+	var script strings.Builder
+	for i := range n {
+		name, id := fmt.Sprintf("many-%d", i), uuid.NewString()
+		if ours {
+			id = engine.UUID(name)
+		}
+		file := filepath.Join(dir, name)
+		xml := fmt.Sprintf("<domain type='qemu'><name>%s</name><uuid>%s</uuid><memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os></domain>", name, id)
+		require.NoError(t, os.WriteFile(file, []byte(xml), 0o644))
+		fmt.Fprintf(&script, "define %s;", file)
+	}
+	virsh(t, script.String())
+}
+
+// How many calls a list takes does not grow with the number of domains, but for those
+// whose records are wanted.
+func TestCallsOfAList(t *testing.T) {
+	uri := testenv.Host(t)
+	clean(t, uri)
+	t.Cleanup(func() { clean(t, uri) })
 	link := testenv.RPC(t, 0)
-	h, c, err := libvirt.Open(t.Context(), link.URI())
-	require.NoError(t, err)
-	t.Log("open", link.Procedures())
-	link.Reset()
-	_, err = h.Domains.ListDomains(t.Context(), 0)
-	require.NoError(t, err)
-	t.Log("list", link.Procedures())
-	link.Reset()
-	_, err = h.Inspector.Capabilities(t.Context())
-	t.Log("caps", link.Procedures())
-	link.Reset()
-	_, err = h.Pools.Pool(t.Context())
-	t.Log("pool", link.Procedures())
-	link.Reset()
-	_, err = h.Networks.Network(t.Context(), "default")
-	t.Log("network", link.Procedures())
-	link.Reset()
-	require.NoError(t, c.Close())
-	t.Log("close", link.Procedures())
+	list := func(reading engine.Reading, domains int) int {
+		t.Helper()
+		link.Reset()
+		h, c, err := libvirt.Open(t.Context(), link.URI())
+		require.NoError(t, err)
+		all, err := h.Domains.ListDomains(t.Context(), reading)
+		require.NoError(t, err)
+		require.Len(t, all, domains)
+		require.NoError(t, c.Close())
+		t.Log(link.Procedures())
+		return link.Calls()
+	}
+	const most = 8 // connecting takes five of them, saying goodbye one
+	assert.LessOrEqual(t, list(engine.Briefly, 0), most)
+	defineMany(t, 30, false)
+	assert.LessOrEqual(t, list(engine.Briefly, 30), most)
+	assert.LessOrEqual(t, list(engine.WithRecords, 30), most, "no record of a foreign domain is read")
+	clean(t, uri)
+	defineMany(t, 30, true)
+	assert.LessOrEqual(t, list(engine.Briefly, 30), most)
+	assert.LessOrEqual(t, list(engine.WithRecords, 30), most+1+30)
 }

@@ -51,9 +51,16 @@ func offers(enums []enumXML, name, value string) bool {
 	return false
 }
 
-// Capabilities asks the host what it can do.
+// Capabilities asks the host what it can do, once on a connection.
 func (c *conn) Capabilities(ctx context.Context) (engine.Capabilities, error) {
-	return read(ctx, c, "read the capabilities of "+c.uri, c.capabilities)
+	if known := c.able.Load(); known != nil {
+		return *known, nil
+	}
+	can, err := read(ctx, c, "read the capabilities of "+c.uri, c.capabilities)
+	if err == nil {
+		c.able.Store(&can)
+	}
+	return can, err
 }
 
 // Versions asks the host for its programs' versions.

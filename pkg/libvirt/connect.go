@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	golibvirt "libvirt.org/go/libvirt"
@@ -113,6 +114,9 @@ type conn struct {
 
 	domains handles[*golibvirt.Domain]
 	pools   handles[*golibvirt.StoragePool]
+	volumes handles[*golibvirt.StorageVol]
+	// able is what the host can do, once it has said so.
+	able atomic.Pointer[engine.Capabilities]
 
 	events events
 
@@ -123,7 +127,7 @@ type conn struct {
 
 func (c *conn) host() *engine.Host {
 	c.lost = make(chan struct{})
-	c.domains.gone, c.pools.gone = golibvirt.ERR_NO_DOMAIN, golibvirt.ERR_NO_STORAGE_POOL
+	c.domains.gone, c.pools.gone, c.volumes.gone = golibvirt.ERR_NO_DOMAIN, golibvirt.ERR_NO_STORAGE_POOL, golibvirt.ERR_NO_STORAGE_VOL
 	return &engine.Host{
 		URI: c.uri, Local: c.place.local, Session: c.place.session,
 		Inspector: c, Domains: c, Pools: c, Volumes: c, Networks: c, Consoles: c, Screens: c, Events: c, Secrets: c, Agents: c,
@@ -154,6 +158,7 @@ func (c *conn) disconnect() {
 		defer close(done)
 		c.domains.clear()
 		c.pools.clear()
+		c.volumes.clear()
 		c.events.deregister(c.l)
 		// Refused where none was registered.
 		_ = c.l.UnregisterCloseCallback()

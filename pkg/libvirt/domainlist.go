@@ -37,16 +37,15 @@ func (c *conn) ListDomains(ctx context.Context, reading engine.Reading) ([]engin
 			autostart, err = listAutostart(l)
 			return err
 		})
-		if reading == engine.WithRecords {
-			parts.Go(func() (err error) {
-				domains, err = l.ListAllDomains(0)
-				return err
-			})
-		}
-		err := parts.Wait()
-		defer free(domains)
-		if err != nil {
+		if err := parts.Wait(); err != nil {
 			return nil, err
+		}
+		if reading == engine.WithRecords && slices.ContainsFunc(rows, engine.DomainSummary.Ours) {
+			var err error
+			if domains, err = l.ListAllDomains(0); err != nil {
+				return nil, err
+			}
+			defer free(domains)
 		}
 		gone, err := readRecords(rows, domains)
 		rows = slices.DeleteFunc(rows, func(row engine.DomainSummary) bool { return gone[row.UUID] })

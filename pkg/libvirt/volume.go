@@ -133,14 +133,14 @@ func (c *conn) VolumeIn(ctx context.Context, pool, name string) (*engine.Volume,
 }
 
 func (c *conn) withVolume(l *golibvirt.Connect, name string, f func(*golibvirt.StorageVol) error) error {
-	return c.withPool(l, func(p *golibvirt.StoragePool) error {
-		v, err := p.LookupStorageVolByName(name)
-		if err != nil {
+	lookup := func(name string) (v *golibvirt.StorageVol, err error) {
+		err = c.withPool(l, func(p *golibvirt.StoragePool) error {
+			v, err = p.LookupStorageVolByName(name)
 			return err
-		}
-		defer func() { _ = v.Free() }()
-		return f(v)
-	})
+		})
+		return v, err
+	}
+	return c.volumes.with(name, lookup, f)
 }
 
 // ListVolumes reads the volumes whose name begins with the prefix.

@@ -94,7 +94,8 @@ func (c *conn) createVolume(ctx context.Context, v newVolume) error {
 			if err != nil {
 				return err
 			}
-			return made.Free()
+			defer func() { _ = made.Free() }()
+			return c.volumes.keep(v.Name, made)
 		})
 	})
 }
