@@ -3,6 +3,7 @@ package libvirt
 import (
 	"context"
 	"io"
+	"strings"
 
 	golibvirt "libvirt.org/go/libvirt"
 
@@ -13,7 +14,8 @@ import (
 func (c *conn) OpenChannel(ctx context.Context, domain, channel string) (io.ReadWriteCloser, error) {
 	doing := "attach to port " + quoteName(channel) + " of domain " + quoteName(domain)
 	why := func(err error) error {
-		if streamBroke(err) {
+		// The second is said when QEMU ended before it had read everything.
+		if streamBroke(err) || strings.Contains(text(err), "cannot read from stream: Connection reset by peer") {
 			return io.EOF
 		}
 		return c.explain(doing, err)

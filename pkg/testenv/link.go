@@ -128,7 +128,7 @@ func (l *Link) serve(listener net.Listener) {
 		l.connections++
 		l.ends = append(l.ends, client, server)
 		l.mu.Unlock()
-		var count io.Writer = io.Discard
+		count := io.Discard
 		if l.network == "unix" {
 			count = &calls{link: l}
 		}
