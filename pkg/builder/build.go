@@ -2,7 +2,6 @@ package builder
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -130,30 +129,6 @@ func noImage(attr attrPath, ref Ref) error {
 		WithHint("make it with nixpkgs' lib.nixosSystem, of which vmctl can make an image, or set system.build.qcow2 as vmctl's images/example does")
 }
 
-// parseBuilt reads what nix build --json prints. Newer versions add keys.
-func parseBuilt(stdout []byte) (drv, out string, err error) {
-	var built []struct {
-		DrvPath string            `json:"drvPath"`
-		Outputs map[string]string `json:"outputs"`
-	}
-	if err := json.Unmarshal(stdout, &built); err != nil {
-		return "", "", errors.New("it answered in a way vmctl cannot read")
-	}
-	if len(built) != 1 {
-		return "", "", errors.New("the attribute is not a single package")
-	}
-	out = built[0].Outputs["out"]
-	if out == "" && len(built[0].Outputs) == 1 {
-		for _, only := range built[0].Outputs {
-			out = only
-		}
-	}
-	if !filepath.IsAbs(out) {
-		return "", "", errors.New("the package has no output called out")
-	}
-	return built[0].DrvPath, filepath.Clean(out), nil
-}
-
 // find asks the output itself where the image is, and only then nix.
 func (b *Builder) find(ctx context.Context, ref Ref, installable, outPath string) (string, error) {
 	path, err := findImage(outPath)
@@ -163,8 +138,8 @@ func (b *Builder) find(ctx context.Context, ref Ref, installable, outPath string
 	}
 	t := newTracker(progress.Discard, ref)
 	res, evalErr := b.run(ctx, t, b.argv("eval", nil, installable+".passthru.filePath"))
-	var file string
-	if evalErr != nil || json.Unmarshal(res.Stdout, &file) != nil {
+	file, told := parseFile(res.Stdout)
+	if evalErr != nil || !told {
 		if ctx.Err() != nil {
 			return "", b.processError(ctx, evalErr)
 		}

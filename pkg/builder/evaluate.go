@@ -2,8 +2,6 @@ package builder
 
 import (
 	"context"
-	"encoding/json"
-	"path/filepath"
 
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
@@ -63,11 +61,11 @@ func (b *Builder) evaluate(ctx context.Context, ref Ref, refresh bool) (Result, 
 		}
 		return Result{}, b.failure(ctx, ref, t, err)
 	}
-	var said struct{ Drv, Out string }
-	if err := json.Unmarshal(out.Stdout, &said); err != nil || !filepath.IsAbs(said.Out) {
-		return Result{}, fault.New(fault.Build, "nix says what %s builds to in a way vmctl cannot read", ref.subject())
+	drv, path, err := parseOutcome(out.Stdout)
+	if err != nil {
+		return Result{}, fault.New(fault.Build, "nix says what %s builds to in a way vmctl cannot read: %w", ref.subject(), err)
 	}
 	return Result{
-		Drv: said.Drv, OutPath: filepath.Clean(said.Out), Attr: x.attr.String(), Spec: x.Spec, Left: x.Left, Origin: x.origin,
+		Drv: drv, OutPath: path, Attr: x.attr.String(), Spec: x.Spec, Left: x.Left, Origin: x.origin,
 	}, nil
 }

@@ -110,26 +110,15 @@ func (b *Builder) metadata(ctx context.Context, ref Ref, refresh bool, x *examin
 	if err != nil {
 		return "", b.failure(ctx, ref, t, err)
 	}
-	var said struct {
-		URL    string
-		Locked struct {
-			Type, Rev, DirtyRev, NarHash string
-			LastModified                 int64
-		}
-	}
-	if err := json.Unmarshal(res.Stdout, &said); err != nil {
+	origin, fixed, err := parseFlake(res.Stdout)
+	if err != nil {
 		return "", fault.New(fault.Build, "nix describes the flake %s in a way vmctl cannot read: %w", ref.subject(), err)
 	}
-	x.unlocked = t.unlocked
-	x.origin = Origin{
-		URL: said.URL, Rev: said.Locked.Rev, NarHash: said.Locked.NarHash, Modified: said.Locked.LastModified,
-		Dirty: said.Locked.Type == "git" && said.Locked.Rev == "",
-	}
-	fixed := said.Locked.Rev != "" || said.Locked.NarHash != ""
-	if ref.local() || !fixed || said.URL == "" {
+	x.unlocked, x.origin = t.unlocked, origin
+	if ref.local() || !fixed || origin.URL == "" {
 		return ref.Flake, nil
 	}
-	return said.URL, nil
+	return origin.URL, nil
 }
 
 // ask evaluates the wrapper: once for the choice, the machine and what kind it is.
@@ -139,15 +128,8 @@ func (b *Builder) ask(ctx context.Context, ref Ref, wrapper string, into *answer
 	if err != nil {
 		return b.failure(ctx, ref, t, err)
 	}
-	// A name that is null stays empty.
-	if err := json.Unmarshal(res.Stdout, into); err != nil {
+	if *into, err = parseAnswer(res.Stdout); err != nil {
 		return fault.New(fault.Build, "nix describes the configurations of %s in a way vmctl cannot read: %w", ref.subject(), err)
-	}
-	if string(into.Spec) == "null" {
-		into.Spec = nil
-	}
-	if len(into.Left) == 0 {
-		into.Left = nil
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package builder
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
@@ -75,8 +74,8 @@ func (b *Builder) names(ctx context.Context, ref Ref) ([]string, error) {
 		}
 		return nil, b.failure(ctx, ref, t, err)
 	}
-	var names []string
-	if err := json.Unmarshal(res.Stdout, &names); err != nil {
+	names, err := parseNames(res.Stdout)
+	if err != nil {
 		return nil, fault.New(fault.Build, "nix listed the configurations of %s in a way vmctl cannot read: %w", ref.subject(), err)
 	}
 	return names, nil

@@ -78,10 +78,8 @@ func ParseReport(line []byte) (r Report, ok bool) {
 	r.State = said.State
 	r.Addresses = checked(said.Address, maxAddresses, func(s string) (string, bool) {
 		address, err := netip.ParseAddr(s)
-		if err != nil || address.Zone() != "" || address.IsLoopback() || address.IsUnspecified() || address.IsMulticast() || address.IsLinkLocalUnicast() {
-			return "", false
-		}
-		return address.String(), true
+		address = address.Unmap()
+		return address.String(), err == nil && address.Zone() == "" && address.IsGlobalUnicast()
 	})
 	r.HostKeys = checked(said.Keys, maxHostKeys, func(s string) (string, bool) {
 		words := strings.Fields(s)

@@ -99,3 +99,26 @@ func FuzzParseLine(f *testing.F) {
 		assert.Equal(t, h, again)
 	})
 }
+
+// FuzzOpen: what a list holds, taking out a host and putting it back keeps.
+func FuzzOpen(f *testing.F) {
+	f.Add([]byte("# mine\nserver: qemu+ssh://root@server/system # cellar\n\nlab: qemu:///session\n"))
+	f.Add([]byte("a: b\na: b\n"))
+	f.Add([]byte("\xff\x00: \x1b[2J\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		path := filepath.Join(t.TempDir(), "hosts.yaml")
+		require.NoError(t, os.WriteFile(path, text, 0o600))
+		file, err := Open(path)
+		if err != nil {
+			assert.NotEmpty(t, fault.HintOf(err))
+			return
+		}
+		for _, h := range file.All() {
+			require.NoError(t, CheckName(h.Name))
+			require.NoError(t, file.Remove(h.Name))
+		}
+		again, err := Open(path)
+		require.NoError(t, err)
+		assert.Empty(t, again.All())
+	})
+}

@@ -3,7 +3,9 @@ package libvirt
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,9 +22,9 @@ const (
 	maxAddresses = 32
 )
 
-// Addresses asks the guest's agent and the DHCP server at once; the agent's word counts
-// when it has one in time. What the guest says is hostile: only addresses pass, and not
-// many. Nothing is set on the domain: the agent's timeout is this question's alone.
+// Addresses asks the guest's agent and the DHCP server at once; the agent's word comes
+// second, when it has one in time. What the guest says is hostile: only addresses pass,
+// not many, and none of the host's own. Nothing is set on the domain: the agent's timeout is this question's alone.
 func (c *conn) Addresses(ctx context.Context, domain string) ([]string, error) {
 	doing := "ask for the addresses of domain " + quoteName(domain)
 	told := make(chan []string, 1)
@@ -48,10 +50,42 @@ func (c *conn) Addresses(ctx context.Context, domain string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if found := <-told; len(found) > 0 {
-		return found, nil
+	return merge(leased, <-told, c.own()), ctx.Err()
+}
+
+// merge puts what the host knows before what the guest says, and leaves out the host's
+// own addresses: a guest that claims one would have a person log in to the host in its
+// place.
+func merge(leased, told []string, own []netip.Addr) []string {
+	var out []string
+	for _, s := range slices.Concat(leased, told) {
+		address, err := netip.ParseAddr(s)
+		if err == nil && len(out) < maxAddresses && !slices.Contains(own, address) && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
 	}
-	return leased, ctx.Err()
+	return out
+}
+
+// own are the host's addresses, as far as they can be known here: all of them when it is
+// this machine, and what the connection was made to when that is an address.
+func (c *conn) own() []netip.Addr {
+	var all []netip.Addr
+	if u, err := url.Parse(c.uri); err == nil {
+		if address, err := netip.ParseAddr(u.Hostname()); err == nil {
+			all = append(all, address.Unmap())
+		}
+	}
+	if !c.place.local {
+		return all
+	}
+	cards, _ := net.InterfaceAddrs() // none are known where they cannot be asked
+	for _, card := range cards {
+		if prefix, err := netip.ParsePrefix(card.String()); err == nil {
+			all = append(all, prefix.Addr().Unmap())
+		}
+	}
+	return all
 }
 
 // agentAddresses is virDomainInterfaceAddresses for the agent, with a timeout of its own:

@@ -84,9 +84,9 @@ func (c *conn) capabilities(l *golibvirt.Connect) (out engine.Capabilities, err 
 	if err != nil {
 		return out, err
 	}
-	var host hostXML
-	if err := xml.Unmarshal([]byte(text), &host); err != nil {
-		return out, fault.New(fault.Other, "the host's capabilities cannot be read: %w", err)
+	host, err := parseCapabilities(text)
+	if err != nil {
+		return out, err
 	}
 	out.Arch = host.CPU.Arch
 	if c.place.test {
@@ -94,9 +94,9 @@ func (c *conn) capabilities(l *golibvirt.Connect) (out engine.Capabilities, err 
 		out.Arch, out.NoKVM = archX86, "the test driver runs no guests"
 		return out, nil
 	}
-	out.NoKVM = noKVM(&host, func(feature string) (bool, error) { return hasFeature(l, feature) })
+	out.NoKVM = noKVM(host, func(feature string) (bool, error) { return hasFeature(l, feature) })
 	out.KVM = out.NoKVM == ""
-	out.Pages = hugePages(&host)
+	out.Pages = hugePages(host)
 	caps, err := readDomainCapabilities(l, out.Arch, out.KVM)
 	if err != nil {
 		return out, err
@@ -111,6 +111,14 @@ func (c *conn) capabilities(l *golibvirt.Connect) (out engine.Capabilities, err 
 	}
 	caps.into(&out, version, c.place)
 	return out, nil
+}
+
+func parseCapabilities(text string) (*hostXML, error) {
+	var host hostXML
+	if err := xml.Unmarshal([]byte(text), &host); err != nil {
+		return nil, fault.New(fault.Other, "the host's capabilities cannot be read: %w", err)
+	}
+	return &host, nil
 }
 
 // dotted reads libvirt's way to put a version into a number.

@@ -11,6 +11,7 @@ import (
 	golibvirt "libvirt.org/go/libvirt"
 
 	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
 )
 
 // nodeXML is what is read of a device of the host.
@@ -53,11 +54,11 @@ func (c *conn) Devices(ctx context.Context) ([]engine.Device, error) {
 			if err != nil {
 				continue // it was unplugged meanwhile
 			}
-			var node nodeXML
-			if err := xml.Unmarshal([]byte(text), &node); err != nil {
+			device, ok, err := parseDevice(text)
+			if err != nil {
 				return nil, err
 			}
-			if device, ok := node.device(); ok {
+			if ok {
 				all = append(all, device)
 			}
 		}
@@ -72,6 +73,16 @@ func (c *conn) Devices(ctx context.Context) ([]engine.Device, error) {
 	})
 }
 
+// parseDevice reads a device of the host; false is one of a kind that no guest gets.
+func parseDevice(text string) (engine.Device, bool, error) {
+	var node nodeXML
+	if err := xml.Unmarshal([]byte(text), &node); err != nil {
+		return engine.Device{}, false, fault.New(fault.Other, "the host's device XML cannot be read: %w", err)
+	}
+	device, ok := node.device()
+	return device, ok, nil
+}
+
 func (n *nodeXML) device() (engine.Device, bool) {
 	c := &n.Capability
 	d := engine.Device{
@@ -81,9 +92,9 @@ func (n *nodeXML) device() (engine.Device, bool) {
 	}
 	switch c.Type {
 	case "pci":
-		var numbers [4]int
+		var numbers [4]uint64
 		for i, text := range []string{c.Domain, c.Bus, c.Slot, c.Function} {
-			n, err := strconv.Atoi(text)
+			n, err := strconv.ParseUint(text, 10, 16)
 			if err != nil {
 				return d, false
 			}

@@ -62,7 +62,11 @@ func parseDHCP(text string) (out engine.DHCP, err error) {
 				continue
 			}
 		}
-		out.Subnets = append(out.Subnets, netip.PrefixFrom(address, bits))
+		subnet := netip.PrefixFrom(address, bits)
+		if !subnet.IsValid() {
+			continue
+		}
+		out.Subnets = append(out.Subnets, subnet)
 		for _, host := range ip.DHCP.Hosts {
 			// Others than vmctl may reserve by name alone.
 			if reserved, err := netip.ParseAddr(host.IP); err == nil {

@@ -64,6 +64,10 @@ func readDomainCapabilities(l *golibvirt.Connect, arch string, kvm bool) (*domai
 	if err != nil {
 		return nil, err
 	}
+	return parseDomainCapabilities(text)
+}
+
+func parseDomainCapabilities(text string) (*domainCaps, error) {
 	var d domainCaps
 	if err := xml.Unmarshal([]byte(text), &d); err != nil {
 		return nil, fault.New(fault.Other, "the host's domain capabilities cannot be read: %w", err)

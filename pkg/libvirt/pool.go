@@ -66,9 +66,9 @@ func (c *conn) readPool(p *golibvirt.StoragePool, out *engine.Pool) error {
 	if err := parts.Wait(); err != nil {
 		return err
 	}
-	var def poolXML
-	if err := xml.Unmarshal([]byte(text), &def); err != nil {
-		return fault.New(fault.Other, "the host's pool XML cannot be read: %w", err)
+	def, err := parsePool(text)
+	if err != nil {
+		return err
 	}
 	if def.Type != "dir" {
 		return c.foreignPool("it is of type " + quoteName(def.Type))
@@ -83,6 +83,13 @@ func (c *conn) readPool(p *golibvirt.StoragePool, out *engine.Pool) error {
 		out.Available = spec.Size(info.Available)
 	}
 	return nil
+}
+
+func parsePool(text string) (def poolXML, err error) {
+	if err := xml.Unmarshal([]byte(text), &def); err != nil {
+		return poolXML{}, fault.New(fault.Other, "the host's pool XML cannot be read: %w", err)
+	}
+	return def, nil
 }
 
 func (c *conn) foreignPool(why string) error {

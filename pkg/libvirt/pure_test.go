@@ -231,6 +231,10 @@ func TestCheckURI(t *testing.T) {
 		"qemu+ssh://h/system?no_verify=1":                  `parameter "no_verify"`,
 		"qemu+ssh://h/system?no_tty=1&no_verify=1":         `parameter "no_verify"`,
 		"qemu+libssh://h/system?known_hosts_verify=ignore": "host's key",
+		"qemu+libssh://h/system?known_hosts_verify=Ignore": "host's key",
+		"qemu+libssh://h/system?known_hosts_verify=auto":   "host's key",
+		"qemu+ssh://h/system?COMMAND=/bin/evil":            `parameter "COMMAND"`,
+		"qemu+ssh://h/system#x":                            "is not a connection URI",
 		"qemu+ssh://-oProxyCommand=evil/system":            "begins with a dash",
 		"qemu+ssh://-l@h/system":                           "begins with a dash",
 		"xen:///system":                                    "is not a QEMU host",
@@ -336,6 +340,23 @@ func TestAddresses(t *testing.T) {
 		many.Addrs = append(many.Addrs, ip(fmt.Sprintf("10.0.%d.%d", i/250, i%250+1))...)
 	}
 	assert.Len(t, addresses([]golibvirt.DomainInterface{many}, ""), maxAddresses)
+}
+
+// A guest that claims to be somewhere else is not believed before the DHCP server, and
+// never when it claims to be its host.
+func TestFalseAddresses(t *testing.T) {
+	own := []netip.Addr{netip.MustParseAddr("192.168.122.1"), netip.MustParseAddr("2001:db8::1")}
+	assert.Equal(t, []string{"192.168.122.50", "10.9.9.9"},
+		merge([]string{"192.168.122.50"}, []string{"192.168.122.1", "2001:db8::1", "10.9.9.9", "192.168.122.50"}, own))
+	many := make([]string, 10000)
+	for i := range many {
+		many[i] = fmt.Sprintf("10.0.%d.%d", i/250, i%250+1)
+	}
+	assert.Len(t, merge([]string{"192.168.122.50"}, many, own), maxAddresses)
+	here := &conn{uri: "qemu:///system", place: place{local: true}}
+	assert.Contains(t, here.own(), netip.MustParseAddr("127.0.0.1"))
+	there := &conn{uri: "qemu+ssh://root@192.0.2.9:2222/system"}
+	assert.Equal(t, []netip.Addr{netip.MustParseAddr("192.0.2.9")}, there.own())
 }
 
 func TestKVM(t *testing.T) {

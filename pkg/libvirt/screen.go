@@ -26,6 +26,10 @@ func (c *conn) Screen(ctx context.Context, domain string) (engine.Screen, error)
 	if err != nil {
 		return engine.Screen{}, err
 	}
+	return parseScreen(domain, text)
+}
+
+func parseScreen(domain, text string) (engine.Screen, error) {
 	var d screenXML
 	if err := xml.Unmarshal([]byte(text), &d); err != nil {
 		return engine.Screen{}, fault.New(fault.Other, "the host's domain XML cannot be read: %w", err)

@@ -35,7 +35,7 @@ func CheckURI(uri string) error {
 		return nil
 	}
 	u, err := url.Parse(uri)
-	if err != nil || u.Scheme == "" {
+	if err != nil || u.Scheme == "" || u.Fragment != "" {
 		return badURI(uri, "is not a connection URI")
 	}
 	driver, transport, _ := strings.Cut(u.Scheme, "+")
@@ -56,7 +56,8 @@ func CheckURI(uri string) error {
 		if !slices.Contains(parameters, key) {
 			return badURI(uri, "has parameter "+quote(key)+", which vmctl does not allow")
 		}
-		if key == "known_hosts_verify" && slices.Contains(values, "ignore") {
+		// ignore takes every key, auto every new one, and case does not matter to libvirt.
+		if key == "known_hosts_verify" && slices.ContainsFunc(values, func(v string) bool { return v != "normal" }) {
 			return badURI(uri, "switches off the check of the host's key")
 		}
 	}

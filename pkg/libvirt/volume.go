@@ -58,6 +58,10 @@ func readVolume(v *golibvirt.StorageVol) (*engine.Volume, error) {
 	if err != nil {
 		return nil, gone(err)
 	}
+	return parseVolume(text)
+}
+
+func parseVolume(text string) (*engine.Volume, error) {
 	var x volumeXML
 	if err := xml.Unmarshal([]byte(text), &x); err != nil {
 		return nil, fault.New(fault.Other, "the host's volume XML cannot be read: %w", err)

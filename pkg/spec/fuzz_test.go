@@ -3,6 +3,7 @@ package spec_test
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -103,4 +104,46 @@ func addDefinitions(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(data)
 	}
+}
+
+// FuzzFragment: XML that a definition adds is whole elements and never whose the domain is.
+func FuzzFragment(f *testing.F) {
+	f.Add("devices", "<sound model='ich9'/>")
+	f.Add("", "<name>evil</name>")
+	f.Add("", "<!--")
+	f.Add("devices/disk[1]", "<a/>")
+	f.Add("/domain/domain/name", "</domain><domain>")
+	f.Add("", "<x:name xmlns:x='y'/>")
+	f.Fuzz(func(t *testing.T, at, add string) {
+		text := "image: x\nxml:\n  - {at: " + strconv.Quote(at) + ", add: " + strconv.Quote(add) + "}\n"
+		m, err := spec.Parse("m1", "m1.yaml", []byte(text))
+		if err != nil {
+			return
+		}
+		require.Len(t, m.XML, 1)
+		require.NotEmpty(t, m.XML[0].Elements())
+		steps := m.XML[0].Steps()
+		for _, own := range []string{"name", "uuid", "metadata"} {
+			if len(steps) == 0 {
+				assert.NotContains(t, m.XML[0].Elements(), own)
+			} else {
+				assert.NotEqual(t, own, steps[0].Name)
+			}
+		}
+	})
+}
+
+func FuzzParseReady(f *testing.F) {
+	for _, seed := range []string{"auto", "report", "port 80", "ssh", "console /^login/", "console /((a*)*)*b/", "30s", "console /\x00/", "port 0"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		ready, err := spec.ParseReady(s)
+		if err != nil {
+			return
+		}
+		again, err := spec.ParseReady(ready.String())
+		require.NoError(t, err)
+		assert.Equal(t, ready, again)
+	})
 }
