@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
 	"vmctl/pkg/project"
+	"vmctl/pkg/secret"
 	"vmctl/pkg/state"
 	"vmctl/pkg/ui"
 )
@@ -31,8 +33,10 @@ type call struct {
 	flakes map[string]namedFlake
 	// hidden are variables that hold secrets, and were taken out of the environment.
 	hidden map[string]string
-	// unguard ends what keeps secrets out of core dumps; nil without secrets.
-	unguard func()
+	// guarding begins what keeps secrets out of core dumps, and unguard ends it; nil
+	// without secrets.
+	guarding sync.Once
+	unguard  func()
 }
 
 func newCall(deps *Deps, l *line) *call {
@@ -55,6 +59,10 @@ func newCall(deps *Deps, l *line) *call {
 func (c *call) global(name string) string { return written(c.line.global, name) }
 
 func (c *call) json() bool { return c.global("output") == outputJSON }
+
+// guard keeps the process from leaving a core dump, from here to the end of the command:
+// there are secrets in its memory.
+func (c *call) guard() { c.guarding.Do(func() { c.unguard = secret.Guard() }) }
 
 // close ends what was opened.
 func (c *call) close() {
@@ -129,7 +137,15 @@ func (c *call) engine(ctx context.Context, uri string, p *project.Project) (*eng
 	return e, nil
 }
 
-func (c *call) dirs() (state.Dirs, error) { return state.Find(c.deps.getenv) }
+// dirs are the directories in which vmctl keeps things; it refuses those that others
+// could write to.
+func (c *call) dirs() (state.Dirs, error) {
+	dirs, err := state.Find(c.deps.getenv)
+	if err == nil {
+		err = dirs.Check()
+	}
+	return dirs, err
+}
 
 // locker asks for the directories only when something is locked: looking at things
 // works without a home directory.

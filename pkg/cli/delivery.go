@@ -46,9 +46,7 @@ func (c *call) deliveryOf(t *target, secrets []spec.Secret, key, complete bool) 
 // readSecrets reads and packs secrets. From here to the end of the command the process
 // leaves no core dump.
 func (c *call) readSecrets(ctx context.Context, t *target, secrets []spec.Secret, key, complete bool) ([]byte, error) {
-	if c.unguard == nil {
-		c.unguard = secret.Guard()
-	}
+	c.guard()
 	keys, err := c.keys()
 	if err != nil {
 		return nil, err

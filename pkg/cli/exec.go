@@ -87,9 +87,11 @@ func runExec(ctx context.Context, c *call, in *urfave.Context) error {
 	if c.json() {
 		return c.execJSON(ctx, m, runner, via, command)
 	}
-	command.Stdout, command.Stderr = c.streams.Out, c.streams.Err
+	out := newShown(c.streams.Out, c.streams.OutTTY, c.streams.Dumb)
+	diag := newShown(c.streams.Err, c.streams.ErrTTY, c.streams.Dumb)
+	command.Stdout, command.Stderr = out, diag
 	status, err := runner.Run(ctx, command)
-	if err != nil {
+	if err := errors.Join(err, out.end(), diag.end()); err != nil {
 		return err
 	}
 	return statusOf(status)

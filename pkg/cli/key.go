@@ -76,7 +76,7 @@ func runKey(_ context.Context, c *call, in *urfave.Context) error {
 	if in.Bool("rotate") {
 		obtain = keys.Rotate
 	}
-	c.unguard = secret.Guard()
+	c.guard()
 	key, err := obtain(t.project.Dir, t.name)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -206,6 +207,9 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 		o.BeforeBoot = attached.beforeBoot
 	}
 	o.BeforeDetach = c.beforeDetach(e.Host, name)
+	if slices.ContainsFunc(t.machine.Volumes, func(v spec.Volume) bool { return v.Encrypt }) {
+		c.guard() // the keys of new volumes are made here
+	}
 	outcome, err := e.Up(ctx, c.handed(t, found), o.Options)
 	if err != nil {
 		// Whatever the domain uses now, its image's root is one of those that are there.

@@ -46,7 +46,7 @@ func FuzzAgent(f *testing.F) {
 		{`{"return":7}`, `{"return":{"count":-1}}`}, {`{"return":7}`, `{"return":{"count":9223372036854775807}}`},
 		{"!Command guest-exec has been disabled", `{"return":3}`, `{"return":{"buf-b64":"c3NoLWVkMjU1MTkgQUFBQQ=="}}`, `{"return":{}}`},
 		{"!Failed to execute child process", `{"return":{"pid":1}}`, `{"return":{"exited":true,"out-truncated":true}}`},
-		{"!\x1b]52;c;eA==\x07 No such file"}, {"null", "{", strings.Repeat("[", 20000), `{"return":null}`},
+		{"!\x1b]52;c;eA==\x07 No such file"}, {"null", "{", `{"return":null}`},
 	} {
 		f.Add([]byte(strings.Join(lines, "\n")))
 	}
@@ -116,8 +116,6 @@ func (s *slow) Read(p []byte) (int, error) {
 func FuzzConsole(f *testing.F) {
 	f.Add([]byte("SeaBIOS\r\n[    0.000000] Linux version 6\r\nhost login: "), uint16(7))
 	f.Add([]byte("\x1b]52;c;eA==\x07\x9b2J\x1bP\x00\u202eKernel panic - not syncing: \x1b[2J\xc2"), uint16(1))
-	f.Add(bytes.Repeat([]byte("\x1b]0;"), 20000), uint16(65535))
-	f.Add(bytes.Repeat([]byte("x"), 100<<10), uint16(65535))
 	f.Fuzz(func(t *testing.T, said []byte, step uint16) {
 		console := tail{pattern: regexp.MustCompile(`(?m)^((a*)*b)*$|login`)}
 		_, err := io.CopyBuffer(struct{ io.Writer }{&console}, &slow{said, int(step) + 1}, make([]byte, 64<<10))

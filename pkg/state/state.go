@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"vmctl/pkg/fault"
 )
@@ -45,11 +46,17 @@ func Find(getenv func(string) string) (Dirs, error) {
 	}
 	d.Runtime = filepath.Join(d.State, "locks")
 	if dir := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
-		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		// One that su left behind is another user's.
+		if info, err := os.Stat(dir); err == nil && info.IsDir() && ownedBy(info, os.Geteuid()) {
 			d.Runtime = filepath.Join(dir, "vmctl")
 		}
 	}
 	return d, nil
+}
+
+func ownedBy(info os.FileInfo, uid int) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == uid
 }
 
 // Hosts is the file with the names that the user gave to libvirt hosts; empty when
