@@ -4,8 +4,6 @@ package guest
 
 import (
 	"context"
-	"errors"
-	"io"
 	"regexp"
 	"strings"
 	"time"
@@ -293,26 +291,4 @@ func (w *watcher) gone(ctx context.Context, err error) error {
 	}
 	_ = w.read(ctx)
 	return w.failed(fault.Other, "%s stopped before it was ready", w.name)
-}
-
-// read takes in what the console has printed since the last time.
-func (w *watcher) read(ctx context.Context) error {
-	log, err := w.host.Volumes.ReadVolume(ctx, w.o.Log, w.console.offset)
-	if fault.Is(err, fault.NotFound) {
-		return nil // nothing printed yet
-	}
-	if err != nil {
-		return err
-	}
-	n, err := io.Copy(&w.console, log)
-	if err = errors.Join(err, log.Close()); err != nil {
-		return err
-	}
-	if w.fresh = n > 0; w.fresh {
-		if lines := w.console.lines(); len(lines) > 0 {
-			w.event.Detail = strings.TrimSpace(lines[len(lines)-1])
-			w.o.Sink.Emit(w.event)
-		}
-	}
-	return nil
 }

@@ -241,7 +241,7 @@ func TestCheckURI(t *testing.T) {
 		"qemu+ssh://h/system?a;b":                          "parameters",
 		"/run/x":                                           "is not a connection URI",
 		"-x":                                               "is not a connection URI",
-		"qemu:///system\n?command=x":                       "is not a connection URI",
+		"qemu:///system\n?command=x":                       "contains a control character",
 	} {
 		err := CheckURI(uri)
 		require.Error(t, err, uri)

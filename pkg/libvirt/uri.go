@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"vmctl/pkg/fault"
 )
@@ -33,6 +34,9 @@ type place struct {
 func CheckURI(uri string) error {
 	if uri == "" || !strings.ContainsAny(uri, ":/?") && !strings.HasPrefix(uri, "-") {
 		return nil
+	}
+	if strings.ContainsFunc(uri, unicode.IsControl) {
+		return badURI(uri, "contains a control character")
 	}
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme == "" || u.Fragment != "" {

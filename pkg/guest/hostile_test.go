@@ -1,0 +1,187 @@
+package guest_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/engine/enginetest"
+	"vmctl/pkg/fault"
+	"vmctl/pkg/guest"
+	"vmctl/pkg/progress"
+	"vmctl/pkg/spec"
+)
+
+// consoleLog is the console's log of a guest that vmctl reads and virtlogd writes.
+type consoleLog struct {
+	engine.Volumes
+	read func(offset int64) io.Reader
+}
+
+func (l consoleLog) ReadVolume(_ context.Context, _ string, offset int64) (io.ReadCloser, error) {
+	return io.NopCloser(l.read(offset)), nil
+}
+
+func withLog(t *testing.T, read func(offset int64) io.Reader) *engine.Host {
+	t.Helper()
+	host := boot(t, enginetest.Guest{}).Connect()
+	host.Volumes = consoleLog{host.Volumes, read}
+	return host
+}
+
+// virtlogd puts a log of 2 MiB aside and begins a new one: what comes then is seen, too.
+func TestALogThatIsBegunAnewIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := strings.Repeat("noise\r\n", 300<<10)
+		time.AfterFunc(2*time.Second, func() { text = "more noise\r\nx login: " })
+		host := withLog(t, func(offset int64) io.Reader { return strings.NewReader(text[min(offset, int64(len(text))):]) })
+		outcome, err := guest.Wait(t.Context(), host, "example", guest.Options{Timeout: time.Minute, Log: "log", Sink: progress.Discard})
+		require.NoError(t, err)
+		assert.Equal(t, guest.ByLogin, outcome.How)
+	})
+}
+
+// flood never ends, and says nothing that means anything.
+type flood struct {
+	text string
+	at   int
+	read *atomic.Int64
+}
+
+func (f *flood) Read(p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		k := copy(p[n:], f.text[f.at:])
+		n, f.at = n+k, (f.at+k)%len(f.text)
+	}
+	f.read.Add(int64(n))
+	return n, nil
+}
+
+// A guest that prints faster than anybody reads keeps nobody from giving up on it, and
+// takes no memory.
+func TestAFloodOnTheConsoleHoldsNobodyUp(t *testing.T) {
+	var read atomic.Int64
+	host := withLog(t, func(offset int64) io.Reader {
+		return &flood{text: strings.Repeat("\x1b]52;c;\x9b2J\x00aaaaaaaaaaaaaaaaaab", 100), read: &read}
+	})
+	before := heap()
+	_, err := waitOn(t.Context(), host, `console /^((a*)*)*c$/`, 2*time.Second)
+	require.Equal(t, fault.Timeout, fault.KindOf(err), "%v", err)
+	assert.Less(t, heap(), before+(16<<20))
+	assert.Positive(t, read.Load())
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err = waitOn(ctx, host, "auto", 0)
+	assert.Equal(t, fault.Interrupted, fault.KindOf(err), "%v", err)
+}
+
+func waitOn(ctx context.Context, host *engine.Host, text string, timeout time.Duration) (guest.Outcome, error) {
+	sign, err := spec.ParseReady(text)
+	if err != nil {
+		return guest.Outcome{}, err
+	}
+	return guest.Wait(ctx, host, "example", guest.Options{Ready: sign, Timeout: timeout, Log: "log", Sink: progress.Discard})
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// chatty is an agent that has endless output to hand over.
+type chatty struct{ given atomic.Int64 }
+
+func (c *chatty) AgentCommand(ctx context.Context, _, command string, _ time.Duration) (string, error) {
+	var q struct {
+		Execute   string
+		Arguments struct{ Count int }
+	}
+	if err := json.Unmarshal([]byte(command), &q); err != nil {
+		return "", err
+	}
+	answers := map[string]any{
+		"guest-exec": map[string]any{"pid": 1}, "guest-exec-status": map[string]any{"exited": false}, "guest-file-open": 1,
+		"guest-file-read": map[string]any{"buf-b64": make([]byte, q.Arguments.Count)}, "guest-file-close": map[string]any{},
+	}
+	c.given.Add(int64(q.Arguments.Count))
+	reply, err := json.Marshal(map[string]any{"return": answers[q.Execute]})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return string(reply), err
+}
+
+// most counts what is written, notes how much memory is in use, and ends it all at a limit.
+type most struct {
+	limit, written int64
+	heap           uint64
+	stop           context.CancelFunc
+}
+
+func (m *most) Write(p []byte) (int, error) {
+	if m.written += int64(len(p)); m.written/(16<<20) != (m.written-int64(len(p)))/(16<<20) {
+		m.heap = max(m.heap, heap())
+	}
+	if m.written >= m.limit {
+		m.stop()
+	}
+	return len(p), nil
+}
+
+// Output without end is handed on as it comes, and Ctrl-C ends it.
+func TestEndlessOutputTakesNoMemory(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &most{limit: 48 << 20, stop: cancel}
+	before := heap()
+	_, err := guest.NewAgent(&engine.Host{Agents: &chatty{}}, "example").Run(ctx, guest.Command{Argv: []string{"yes"}, Stdout: out})
+	assert.Equal(t, fault.Interrupted, fault.KindOf(err), "%v", err)
+	assert.GreaterOrEqual(t, out.written, out.limit)
+	assert.Less(t, out.heap, before+(16<<20))
+}
+
+// answering gives one answer to everything.
+type answering string
+
+func (a answering) AgentCommand(context.Context, string, string, time.Duration) (string, error) {
+	return string(a), nil
+}
+
+// What is no answer is a sentence, however large or deep it is.
+func TestAnswersThatAreNone(t *testing.T) {
+	for name, answer := range map[string]string{
+		"deep":         `{"return":` + strings.Repeat("[", 1<<20),
+		"deep, closed": `{"return":` + strings.Repeat("[", 1<<18) + strings.Repeat("]", 1<<18) + "}",
+		"huge":         `{"return":"` + strings.Repeat("x", 6<<20) + `"}`,
+		"huge number":  `{"return":` + strings.Repeat("9", 1<<20) + "}",
+		"wrong type":   `{"return":{"pid":"1"}}`,
+		"binary":       "\x00\xff\x1b[2J",
+		"nothing":      "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			agent := guest.NewAgent(&engine.Host{Agents: answering(answer)}, "example")
+			_, err := agent.Run(t.Context(), guest.Command{Argv: []string{"true"}})
+			require.Error(t, err)
+			assert.Equal(t, fault.Refused, fault.KindOf(err))
+			assert.Less(t, len(err.Error()), 200)
+			assert.NotContains(t, err.Error(), "\x1b")
+			assert.NotEmpty(t, fault.HintOf(err))
+			keys, err := agent.HostKeys(t.Context())
+			require.Error(t, err)
+			assert.Empty(t, keys)
+		})
+	}
+}
