@@ -21,7 +21,9 @@ type flood struct {
 	done chan struct{}
 }
 
-func newFlood(text string) *flood { return &flood{text: strings.Repeat(text, 4096/len(text)), done: make(chan struct{})} }
+func newFlood(text string) *flood {
+	return &flood{text: strings.Repeat(text, 4096/len(text)), done: make(chan struct{})}
+}
 
 func (f *flood) Read(p []byte) (int, error) {
 	select {
@@ -55,7 +57,7 @@ type measured struct {
 func (m *measured) Write(p []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	const each = 8 << 20
+	const each = 2 << 20
 	if before := m.written; (before+len(p))/each != before/each {
 		m.heap = max(m.heap, heap())
 	}
@@ -75,7 +77,7 @@ func heap() uint64 {
 // A guest that prints without end takes no more memory than one that prints a line, on a
 // console and in a log, whether there are line ends in it or not.
 func TestAFloodTakesNoMemory(t *testing.T) {
-	const limit, room = 24 << 20, 16 << 20
+	const limit, room = 6 << 20, 4 << 20
 	for name, text := range map[string]string{
 		"lines":             "all work and no play\r\n",
 		"one line":          "x",
