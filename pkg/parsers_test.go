@@ -32,7 +32,7 @@ func parsers() map[string][]string {
 		"pkg/image":             {"parse", "sniff", "vmdk", "vdi", "vhd", "vhdx"},
 		"pkg/image/checksum":    {"Find"},
 		"pkg/image/fetch":       {"contentRange"},
-		"pkg/libvirt":           {"CheckURI", "locate", "parseDomain", "fromRecord", "parseVolume", "parsePool", "parseDHCP", "parseCapabilities", "parseDomainCapabilities", "parseDevice", "parseScreen", "diskElement", "parseAgentAddresses", "printable"},
+		"pkg/libvirt":           {"CheckURI", "locate", "parseDomain", "parseHead", "fromRecord", "parseVolume", "parsePool", "parseDHCP", "parseCapabilities", "parseDomainCapabilities", "parseDevice", "parseScreen", "diskElement", "parseAgentAddresses", "printable"},
 		"pkg/libvirt/domainxml": {"merge"},
 		"pkg/proc":              {"splitter"},
 		"pkg/screen":            {"decode", "decodePPM"},

@@ -59,6 +59,10 @@ func FuzzXML(f *testing.F) {
 			d.attached()
 			d.device("root")
 		}
+		if head, err := parseHead(text); err == nil && head.record() != nil {
+			assert.Positive(t, head.record().Version)
+			head.cpus()
+		}
 		_, _ = diskElement(text, "vda")
 		if s, err := parseScreen("example", text); err == nil {
 			assert.NotZero(t, s.Port)
@@ -78,7 +82,7 @@ func FuzzXML(f *testing.F) {
 			hugePages(h)
 		}
 		if d, err := parseDomainCapabilities(text); err == nil {
-			d.into(&engine.Capabilities{Libvirt: "9.0.0"}, place{local: true})
+			d.into(&engine.Capabilities{}, "9.0.0", place{local: true, session: true})
 		}
 		if d, ok, err := parseDevice(text); err == nil && ok {
 			harmless(t, d.Name, d.Address)

@@ -36,7 +36,11 @@ func (l *Locks) Lock(ctx context.Context, name string) (func(), error) {
 	path := filepath.Join(l.dir, fileName(name)+".lock")
 	said := false
 	for {
-		if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		err := os.MkdirAll(l.dir, 0o700)
+		if errors.Is(err, fs.ErrExist) && !isFile(l.dir) {
+			continue // another process removed the directory while it was being made
+		}
+		if err != nil {
 			return nil, fault.New(fault.Other, "cannot make the directory for locks: %w", err).
 				WithHint("make %s writable, or set XDG_RUNTIME_DIR or XDG_STATE_HOME to a directory that is", filepath.Dir(l.dir))
 		}
@@ -71,6 +75,12 @@ func (l *Locks) Lock(ctx context.Context, name string) (func(), error) {
 		case <-time.After(retry):
 		}
 	}
+}
+
+// isFile says that something else than a directory is in the way.
+func isFile(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && !info.IsDir()
 }
 
 // sweep removes the files of locks whose holders were killed.

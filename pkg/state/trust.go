@@ -41,13 +41,16 @@ func (d Dirs) Check() error {
 
 // untrusted gives the first part of a path by which others than the user and root could
 // change what is found at its end, and why; nothing when there is none. What is not there
-// yet is made by us, below what was looked at.
+// yet nobody else can make, but where everybody can: there it is made at once.
 func untrusted(path string, euid int) (at, why string) {
-	at, rest, links := "/", strings.Trim(path, "/"), 0
+	at, rest, links, open := "/", strings.Trim(path, "/"), 0, false
 	for {
 		info, err := os.Lstat(at)
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", ""
+			if !open || os.Mkdir(at, 0o700) != nil && !exists(at) {
+				return "", ""
+			}
+			continue // whoever made it
 		}
 		if err != nil {
 			return at, "cannot be looked at"
@@ -64,7 +67,7 @@ func untrusted(path string, euid int) (at, why string) {
 			if !filepath.IsAbs(target) {
 				target = filepath.Join(filepath.Dir(at), target)
 			}
-			at, rest = "/", strings.Trim(filepath.Join(target, rest), "/")
+			at, rest, open = "/", strings.Trim(filepath.Join(target, rest), "/"), false
 			continue
 		case !mode.IsDir():
 			return "", "" // the error of making the directory says it better
@@ -75,8 +78,13 @@ func untrusted(path string, euid int) (at, why string) {
 			return "", ""
 		}
 		next, more, _ := strings.Cut(rest, "/")
-		at, rest = filepath.Join(at, next), strings.Trim(more, "/")
+		at, rest, open = filepath.Join(at, next), strings.Trim(more, "/"), info.Mode().Perm()&0o002 != 0
 	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // mine says that a file's owner is the user or root. In a user namespace those whom it

@@ -43,6 +43,17 @@ func TestDirectoriesOfOthersAreRefused(t *testing.T) {
 	}
 }
 
+// Where everybody can make things, ours is made before somebody else makes it.
+func TestDirectoriesAreMadeWhereEverybodyCan(t *testing.T) {
+	shared := t.TempDir()
+	require.NoError(t, os.Chmod(shared, 0o777|os.ModeSticky))
+	require.NoError(t, state.Dirs{State: filepath.Join(shared, "a/b")}.Check())
+	info, err := os.Lstat(filepath.Join(shared, "a"))
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+	assert.NoDirExists(t, filepath.Join(shared, "a/b"))
+}
+
 // A directory of another user's is no place for root, who could be led astray there.
 func TestRootKeepsOutOfOtherHomes(t *testing.T) {
 	if os.Geteuid() != 0 {
