@@ -222,6 +222,9 @@ func (r *reader) unknown(dashes, name string) *fault.Error {
 	for _, o := range known {
 		words = append(words, o.name)
 	}
+	if name == outputJSON {
+		return usagef("%s has no flag --json", whose).WithHint("write -o json")
+	}
 	return usagef("%s has no flag %s%s", whose, dashes, name).
 		WithHint("%s", nearest(name, words, "did you mean --%s?", help+" lists the flags"))
 }

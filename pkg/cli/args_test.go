@@ -80,6 +80,7 @@ func TestWrongLinesNameTheRightOne(t *testing.T) {
 		"hidden verb":           {args: []string{"complet"}, msg: `there is no command "complet"`, hint: "did you mean vmctl completion?"},
 		"unknown flag":          {args: []string{"up", "a", "--replcae"}, msg: "up has no flag --replcae", hint: "did you mean --replace?"},
 		"unknown global flag":   {args: []string{"--conect", "x"}, msg: "vmctl has no flag --conect", hint: "did you mean --connect?"},
+		"the flag of others":    {args: []string{"list", "--json"}, msg: "list has no flag --json", hint: "write -o json"},
 		"unknown letter":        {args: []string{"up", "-z"}, msg: "up has no flag -z", hint: "vmctl up --help lists the flags"},
 		"unknown letters":       {args: []string{"up", "-replace"}, msg: "up has no flag -replace", hint: "did you mean --replace?"},
 		"letter as a long flag": {args: []string{"list", "--a"}, msg: "there is no flag --a", hint: "did you mean -a?"},

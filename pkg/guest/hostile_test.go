@@ -43,9 +43,13 @@ func withLog(t *testing.T, read func(offset int64) io.Reader) *engine.Host {
 // virtlogd puts a log of 2 MiB aside and begins a new one: what comes then is seen, too.
 func TestALogThatIsBegunAnewIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		text := strings.Repeat("noise\r\n", 300<<10)
-		time.AfterFunc(2*time.Second, func() { text = "more noise\r\nx login: " })
-		host := withLog(t, func(offset int64) io.Reader { return strings.NewReader(text[min(offset, int64(len(text))):]) })
+		var log atomic.Value
+		log.Store(strings.Repeat("noise\r\n", 300<<10))
+		time.AfterFunc(2*time.Second, func() { log.Store("more noise\r\nx login: ") })
+		host := withLog(t, func(offset int64) io.Reader {
+			text := log.Load().(string)
+			return strings.NewReader(text[min(offset, int64(len(text))):])
+		})
 		outcome, err := guest.Wait(t.Context(), host, "example", guest.Options{Timeout: time.Minute, Log: "log", Sink: progress.Discard})
 		require.NoError(t, err)
 		assert.Equal(t, guest.ByLogin, outcome.How)
@@ -172,10 +176,10 @@ func (a answering) AgentCommand(context.Context, string, string, time.Duration) 
 // What is no answer is a sentence, however large or deep it is.
 func TestAnswersThatAreNone(t *testing.T) {
 	for name, answer := range map[string]string{
-		"deep":         `{"return":` + strings.Repeat("[", 1<<20),
-		"deep, closed": `{"return":` + strings.Repeat("[", 1<<18) + strings.Repeat("]", 1<<18) + "}",
-		"huge":         `{"return":"` + strings.Repeat("x", 6<<20) + `"}`,
-		"huge number":  `{"return":` + strings.Repeat("9", 1<<20) + "}",
+		"deep":         `{"return":` + strings.Repeat("[", 1<<18),
+		"deep, closed": `{"return":` + strings.Repeat("[", 1<<17) + strings.Repeat("]", 1<<17) + "}",
+		"huge":         `{"return":"` + strings.Repeat("x", 1<<20) + `"}`,
+		"huge number":  `{"return":` + strings.Repeat("9", 1<<18) + "}",
 		"wrong type":   `{"return":{"pid":"1"}}`,
 		"binary":       "\x00\xff\x1b[2J",
 		"nothing":      "",

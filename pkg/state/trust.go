@@ -53,7 +53,7 @@ func untrusted(path string, euid int) (at, why string) {
 			continue // whoever made it
 		}
 		if err != nil {
-			return at, "cannot be looked at"
+			return "", "" // nor can it be written to, and that error says it better
 		}
 		st, ok := info.Sys().(*syscall.Stat_t)
 		switch mode := info.Mode(); {
