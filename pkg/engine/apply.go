@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	"vmctl/pkg/fault"
@@ -30,7 +29,7 @@ func (e *Engine) apply(ctx context.Context, p *Plan) error {
 			continue
 		}
 		err := e.perform(ctx, p.Machine, o)
-		if errors.Is(err, errElsewhere) {
+		if errors.Is(err, errElsewhere) || errors.Is(err, errStays) {
 			return err
 		}
 		if err != nil {
@@ -97,14 +96,4 @@ func takenBack(ctx context.Context, err error) error {
 	default:
 		return fault.New(fault.Interrupted, "interrupted; what was begun has been taken back")
 	}
-}
-
-// upload sends an image's file to its volume.
-func (e *Engine) upload(ctx context.Context, img Image, name string, sent report) error {
-	file, err := os.Open(img.Path)
-	if err != nil {
-		return fault.New(fault.Build, "cannot read image %s: %w", img.Path, err)
-	}
-	defer func() { _ = file.Close() }()
-	return e.Host.Volumes.UploadNew(ctx, name, file, int64(img.FileSize), sent)
 }

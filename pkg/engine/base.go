@@ -10,6 +10,7 @@ const (
 	basePrefix = "base-"
 
 	commitSuffix = "ok"
+	sentSuffix   = "sent"
 	leaseSuffix  = "lease"
 	doomSuffix   = "doomed"
 )
@@ -40,9 +41,13 @@ func BaseVolume(img Image, token Token) string {
 // libvirt cannot rename. In it stands where the image came from.
 func CommitVolume(base string) string { return base + "." + commitSuffix }
 
+// sentVolume is the name of the volume that says how much of BaseVolume has arrived.
+func sentVolume(base string) string { return base + "." + sentSuffix }
+
 // baseName is the name of a volume that has to do with an uploaded image:
 //
 //	base-ID[.TOKEN].FORMAT                   one upload of the image
+//	base-ID[.TOKEN].FORMAT.sent              how much of it has arrived
 //	base-ID[.TOKEN].FORMAT.ok                it is whole
 //	base-ID[.TOKEN].FORMAT.doomed[-CLIENT]   the client is about to remove it
 //	base-ID[.CLIENT].lease                   the client is about to lay a root disk on the image
@@ -98,8 +103,8 @@ func parseBase(name string) (baseName, bool) {
 	case parts[last] == leaseSuffix:
 		n.role, n.client = leaseSuffix, strings.Join(parts[:last], ".")
 		return n, n.String() == name
-	case parts[last] == commitSuffix:
-		n.role, parts = commitSuffix, parts[:last]
+	case parts[last] == commitSuffix, parts[last] == sentSuffix:
+		n.role, parts = parts[last], parts[:last]
 	case word == doomSuffix:
 		n.role, n.client, parts = doomSuffix, client, parts[:last]
 	}
@@ -119,6 +124,7 @@ type baseCopy struct {
 	// volume is nil when only markers are left.
 	volume *Volume
 	commit *Volume
+	sent   *Volume
 	dooms  []doom
 }
 
@@ -134,7 +140,7 @@ func (c *baseCopy) whole() bool { return c.volume != nil && c.commit != nil }
 // when that is interrupted is never taken for an image.
 func (c *baseCopy) volumes() []Volume {
 	var all []Volume
-	for _, v := range []*Volume{c.commit, c.volume} {
+	for _, v := range []*Volume{c.commit, c.volume, c.sent} {
 		if v != nil {
 			all = append(all, *v)
 		}
@@ -184,6 +190,8 @@ func readBases(volumes []Volume) []*bases {
 		switch n.role {
 		case commitSuffix:
 			c.commit = &v
+		case sentSuffix:
+			c.sent = &v
 		case doomSuffix:
 			c.dooms = append(c.dooms, doom{n.client, v})
 		default:
@@ -206,6 +214,17 @@ func (b *bases) usable(format, client string) *baseCopy {
 		}
 	}
 	return found
+}
+
+// resumable is the one of the client's own unfinished uploads that can go on: its volume
+// says how much has arrived.
+func (b *bases) resumable(format, client string) *baseCopy {
+	for _, c := range b.unfinished(client) {
+		if c.name.format == format && c.volume != nil && c.sent != nil && c.commit == nil && len(c.dooms) == 0 {
+			return c
+		}
+	}
+	return nil
 }
 
 // unfinished are the client's own uploads that were cut short.

@@ -17,6 +17,7 @@ func TestNamesOfBases(t *testing.T) {
 		"base-sha256-ab.qcow2.ok":              {id: "sha256-ab", format: "qcow2", role: "ok"},
 		"base-sha256-ab.c1-r1.qcow2.doomed-c2": {id: "sha256-ab", token: "c1-r1", format: "qcow2", role: "doomed", client: "c2"},
 		"base-sha256-ab.qcow2.doomed":          {id: "sha256-ab", format: "qcow2", role: "doomed"},
+		"base-sha256-ab.c1-r1.qcow2.sent":      {id: "sha256-ab", token: "c1-r1", format: "qcow2", role: "sent"},
 		"base-sha256-ab.c1.lease":              {id: "sha256-ab", role: "lease", client: "c1"},
 		"base-sha256-ab.lease":                 {id: "sha256-ab", role: "lease"},
 	} {
@@ -40,6 +41,18 @@ func FuzzParseBase(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string) {
 		if n, ok := parseBase(name); ok {
 			assert.Equal(t, name, n.String(), "a name is read as it is written")
+		}
+	})
+}
+
+func FuzzDecodeArrived(f *testing.F) {
+	f.Add(arrived{Size: 100, Sent: 8, Next: 16, SHA256: "ab"}.encode(), int64(100))
+	f.Add([]byte(`{"size":100,"sent":-1,"next":9223372036854775807}`), int64(100))
+	f.Fuzz(func(t *testing.T, data []byte, size int64) {
+		if a, ok := decodeArrived(data, size); ok {
+			assert.True(t, 0 < a.Sent && a.Sent <= a.Next && a.Next <= size)
+			again, ok := decodeArrived(a.encode(), size)
+			assert.True(t, !ok && len(a.encode()) > arrivedSize || again == a)
 		}
 	})
 }
@@ -93,6 +106,10 @@ func TestJudge(t *testing.T) {
 		"another's upload goes on":             {map[string]time.Duration{"base-x.u-1.raw": young}, clearing{wants: any, strangers: true}, nil},
 		"another's upload was cut short":       {map[string]time.Duration{"base-x.u-1.raw": long}, clearing{wants: none, strangers: true}, []string{"base-x.u-1.raw"}},
 		"another's upload, not for down":       {map[string]time.Duration{"base-x.u-1.raw": long}, clearing{wants: any}, nil},
+		"another's is old and at work again":   {map[string]time.Duration{"base-x.u-1.raw": long, "base-x.u-1.raw.sent": long, "base-x.u.lease": young}, clearing{wants: none, strangers: true}, nil},
+		"another's note is young":              {map[string]time.Duration{"base-x.u-1.raw": long, "base-x.u-1.raw.sent": young}, clearing{wants: none, strangers: true}, nil},
+		"my upload and its note":               {map[string]time.Duration{"base-x.me-1.raw": young, "base-x.me-1.raw.sent": young}, clearing{wants: none}, []string{"base-x.me-1.raw", "base-x.me-1.raw.sent"}},
+		"my note was left on what is used":     {map[string]time.Duration{"base-x.me-1.raw": long, "base-x.me-1.raw.ok": long, "base-x.me-1.raw.sent": young, "<base-x.me-1.raw": 0}, clearing{wants: any}, []string{"base-x.me-1.raw.sent"}},
 		"an older vmctl's upload goes on":      {map[string]time.Duration{"base-x.raw": young}, clearing{wants: any, strangers: true}, nil},
 		"only my marker is left":               {map[string]time.Duration{"base-x.me-1.raw.ok": young}, clearing{wants: none}, []string{"base-x.me-1.raw.ok"}},
 		"another's marker, young":              {map[string]time.Duration{"base-x.u-1.raw.ok": young}, clearing{wants: any, strangers: true}, nil},

@@ -83,11 +83,11 @@ func (e *Engine) judge(all []Volume, ids []string, c clearing, now time.Time) ve
 		if ids != nil && !slices.Contains(ids, b.id) {
 			continue
 		}
-		leased := false
+		var leased []string
 		for _, l := range b.leases {
 			switch {
 			case l.client != j.client && !j.old(l.volume):
-				leased = true
+				leased = append(leased, l.client)
 			case l.client != j.client || !c.holding:
 				j.rubbish = append(j.rubbish, l.volume)
 			}
@@ -115,18 +115,22 @@ func (j *judge) old(volumes ...Volume) bool {
 	})
 }
 
-// upload judges one upload of an image.
-func (j *judge) upload(c *baseCopy, leased bool) {
+// upload judges one upload of an image, on which other clients have leases. A client with
+// a lease may be at work again on an upload of its own that was cut short long ago.
+func (j *judge) upload(c *baseCopy, leased []string) {
 	used := len(usersOf(c.volume, j.all, j.users)) > 0
 	mine := c.name.uploader() == j.client && !c.beingRemoved(j.client) || c.doomedBy(j.client)
 	switch {
 	case used:
-	case !c.whole() && (mine || j.old(c.volumes()...)):
+	case !c.whole() && (mine || j.old(c.volumes()...) && !slices.Contains(leased, c.name.uploader())):
 		j.rubbish = append(j.rubbish, c.volumes()...)
 		return
-	case c.whole() && !leased && j.wants(c):
+	case c.whole() && len(leased) == 0 && j.wants(c):
 		j.doomed = append(j.doomed, c)
 		return
+	}
+	if c.whole() && c.sent != nil && (mine || j.old(*c.sent)) {
+		j.rubbish = append(j.rubbish, *c.sent)
 	}
 	for _, d := range c.dooms {
 		if d.client == j.client || j.old(d.volume) {

@@ -76,11 +76,14 @@ type Volumes interface {
 	// Upload fills a volume from the start, zeros included: what was there is gone.
 	// progress is called with bytes sent.
 	Upload(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error
-	// UploadNew is Upload for a volume that was made a moment ago and that nothing was
-	// written to: long runs of zeros are not sent, and take no room on the host.
-	UploadNew(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error
+	// UploadRange is Upload for length bytes from an offset on, of a volume that has held
+	// nothing there since it was made, or the same bytes: long runs of zeros are not sent,
+	// and take no room on the host. When it is done, the host has written all of it.
+	UploadRange(ctx context.Context, name string, src io.Reader, offset, length int64, progress func(sent int64)) error
 	ResizeVolume(ctx context.Context, name string, size spec.Size) error
 	DeleteVolume(ctx context.Context, name string) error
 	// ReadVolume streams the raw bytes of a volume's file from an offset to its end.
 	ReadVolume(ctx context.Context, name string, offset int64) (io.ReadCloser, error)
+	// ReadRange reads a few bytes of a volume's file; fewer than asked for where it ends.
+	ReadRange(ctx context.Context, name string, offset int64, length int) ([]byte, error)
 }

@@ -16,16 +16,32 @@ import (
 // left alone. It is measured in the host's own time.
 const staleAfter = time.Hour
 
+// partingTime is how long an interrupted command waits for its lease to go. A line that is
+// full, or dead, must not hold it.
+const partingTime = 500 * time.Millisecond
+
 // lease says to other clients that a root disk is about to be laid on an image. The
 // caller has the image's lock and looks for the image after this. The lease is given
 // back also when ctx has ended.
 func (e *Engine) lease(ctx context.Context, image string) (release func(), err error) {
 	name := baseName{id: image, role: leaseSuffix, client: e.Token.Client}.String()
-	release = func() {
+	remove := func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 		defer cancel()
-		// One that stays is the next down's or prune's to remove.
+		// One that stays is the next up's, down's or prune's to remove.
 		_ = e.Host.Volumes.DeleteVolume(ctx, name)
+	}
+	release = func() {
+		if ctx.Err() == nil {
+			remove()
+			return
+		}
+		done := make(chan struct{})
+		go func() { remove(); close(done) }()
+		select {
+		case <-done:
+		case <-time.After(partingTime):
+		}
 	}
 	left, err := found(e.Host.Volumes.Volume(ctx, name))
 	if err != nil {

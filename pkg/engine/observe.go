@@ -16,9 +16,11 @@ type snapshot struct {
 	// root is the machine's root disk.
 	root *Volume
 	// base is the uploaded image, when the image cannot be used in place; unfinished are
-	// this client's uploads of it that were cut short.
+	// this client's uploads of it that were cut short, and resumable is the one of them
+	// that can go on.
 	base       *Volume
 	unfinished []*baseCopy
+	resumable  *baseCopy
 	// media are the wanted media with their content; mediaVolumes are the names of the
 	// volumes and markers that there are of these, and of others that may be left.
 	media        []medium
@@ -119,7 +121,7 @@ func (e *Engine) observeBase(ctx context.Context, w Wanted, s *snapshot) error {
 	s.base, s.unfinished = nil, nil
 	uploads, err := e.Host.Volumes.ListVolumes(ctx, basePrefix+w.Image.ID+".")
 	for _, b := range readBases(uploads) {
-		s.unfinished = b.unfinished(e.Token.Client)
+		s.unfinished, s.resumable = b.unfinished(e.Token.Client), b.resumable(w.Image.Format, e.Token.Client)
 		if found := b.usable(w.Image.Format, e.Token.Client); found != nil {
 			s.base = found.volume
 		}

@@ -159,7 +159,7 @@ func (p *planner) image() Base {
 	case p.s.base != nil:
 		path = p.s.base.Path
 	default:
-		path = strings.TrimSuffix(p.s.pool.Target, "/") + "/" + BaseVolume(p.w.Image, p.e.Token)
+		path = strings.TrimSuffix(p.s.pool.Target, "/") + "/" + p.uploadName()
 	}
 	return Base{Path: path, Format: p.w.Image.Format, Size: p.w.Image.Size}
 }
@@ -291,21 +291,45 @@ func (p *planner) makeRoot(size spec.Size, cause string) {
 	p.add(createOverlay(RootVolume(p.w.Machine.Name), size, p.base, fmt.Sprintf("%s: %s on %s", cause, size, p.w.Image.ShortID())))
 }
 
+// uploadName is the name of the volume that the image is uploaded to.
+func (p *planner) uploadName() string {
+	if p.s.resumable != nil {
+		return p.s.resumable.name.String()
+	}
+	return BaseVolume(p.w.Image, p.e.Token)
+}
+
 // upload plans an image's way to the host. The commit marker comes last, so that an
-// upload cut short is never taken for an image.
+// upload cut short is never taken for an image. How much of a large one has arrived is
+// noted beside it.
 func (p *planner) upload() {
-	img, name := p.w.Image, BaseVolume(p.w.Image, p.e.Token)
+	img, name := p.w.Image, p.uploadName()
 	for _, cut := range p.s.unfinished {
+		if cut == p.s.resumable {
+			continue
+		}
 		for _, v := range cut.volumes() {
 			p.add(deleteVolume(v.Name, "an earlier upload was cut short"))
 		}
 	}
-	base := createVolume(name, img.Format, img.FileSize, "not on the host")
-	base.undo = retracting(name)
-	p.add(base)
+	u := &upload{img: img, volume: name, goesOn: p.s.resumable != nil}
+	cause := img.Source
+	switch {
+	case u.goesOn:
+		cause += ", goes on where it was cut short"
+	default:
+		base := createVolume(name, img.Format, img.FileSize, "not on the host")
+		base.undo = retracting(name)
+		p.add(base)
+		if img.FileSize >= resumable {
+			sent := createVolume(sentVolume(name), "raw", arrivedSize, "says how much has arrived")
+			sent.undo = nil // it goes with what it stands beside
+			p.add(sent)
+		}
+	}
 	p.add(Op{
-		Action: ActionUploadVolume, Resource: name, Cause: img.Source, When: Now, total: int64(img.FileSize),
-		run: func(ctx context.Context, e *Engine, sent report) error { return e.upload(ctx, img, name, sent) },
+		Action: ActionUploadVolume, Resource: name, Cause: cause, When: Now, total: int64(img.FileSize),
+		run: func(ctx context.Context, e *Engine, sent report) error { return e.upload(ctx, u, sent) },
 	})
 	marker, origin := CommitVolume(name), img.Origin.Encode()
 	commit := createVolume(marker, "raw", spec.Size(len(origin)), "marks the upload as whole")
@@ -315,6 +339,9 @@ func (p *planner) upload() {
 		p.add(op(ActionUploadVolume, marker, "where the image came from", func(ctx context.Context, e *Engine) error {
 			return e.Host.Volumes.Upload(ctx, marker, bytes.NewReader(origin), int64(len(origin)), func(int64) {})
 		}, nil))
+	}
+	if img.FileSize >= resumable {
+		p.add(deleteVolume(sentVolume(name), "all has arrived"))
 	}
 }
 

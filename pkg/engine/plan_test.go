@@ -291,8 +291,10 @@ start domain example (was stopped)`,
 				*c.s = snapshot{pool: c.s.pool, capabilities: c.s.capabilities}
 			},
 			`create volume base-nix-aaaaaaaaaaaaaaaa.qcow2 (not on the host)
+create volume base-nix-aaaaaaaaaaaaaaaa.qcow2.sent (says how much has arrived)
 upload volume base-nix-aaaaaaaaaaaaaaaa.qcow2 (images/example)
 create volume base-nix-aaaaaaaaaaaaaaaa.qcow2.ok (marks the upload as whole)
+delete volume base-nix-aaaaaaaaaaaaaaaa.qcow2.sent (all has arrived)
 create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)
 define domain example (not defined)
 start domain example (new)`,
@@ -305,8 +307,27 @@ start domain example (new)`,
 			},
 			`delete volume base-nix-aaaaaaaaaaaaaaaa.qcow2 (an earlier upload was cut short)
 create volume base-nix-aaaaaaaaaaaaaaaa.qcow2 (not on the host)
+create volume base-nix-aaaaaaaaaaaaaaaa.qcow2.sent (says how much has arrived)
 upload volume base-nix-aaaaaaaaaaaaaaaa.qcow2 (images/example)
 create volume base-nix-aaaaaaaaaaaaaaaa.qcow2.ok (marks the upload as whole)
+delete volume base-nix-aaaaaaaaaaaaaaaa.qcow2.sent (all has arrived)
+create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)
+define domain example (not defined)
+start domain example (new)`,
+		},
+		"an upload that can go on": {
+			func(c *world) {
+				c.e.Host.Local = false
+				name, _ := parseBase("base-nix-aaaaaaaaaaaaaaaa.me-1.qcow2")
+				old, _ := parseBase("base-nix-aaaaaaaaaaaaaaaa.me-2.qcow2")
+				cut := &baseCopy{name: name, volume: &Volume{Name: name.String()}, sent: &Volume{Name: name.String() + ".sent"}}
+				other := &baseCopy{name: old, volume: &Volume{Name: old.String()}}
+				*c.s = snapshot{pool: c.s.pool, capabilities: c.s.capabilities, unfinished: []*baseCopy{cut, other}, resumable: cut}
+			},
+			`delete volume base-nix-aaaaaaaaaaaaaaaa.me-2.qcow2 (an earlier upload was cut short)
+upload volume base-nix-aaaaaaaaaaaaaaaa.me-1.qcow2 (images/example, goes on where it was cut short)
+create volume base-nix-aaaaaaaaaaaaaaaa.me-1.qcow2.ok (marks the upload as whole)
+delete volume base-nix-aaaaaaaaaaaaaaaa.me-1.qcow2.sent (all has arrived)
 create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)
 define domain example (not defined)
 start domain example (new)`,

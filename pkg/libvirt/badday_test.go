@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -208,10 +206,7 @@ func TestDaemonKilled(t *testing.T) {
 	console, err := h.Consoles.OpenConsole(t.Context(), machine, false)
 	require.NoError(t, err)
 
-	pid, err := os.ReadFile("/run/libvirtd.pid")
-	require.NoError(t, err)
-	n, err := strconv.Atoi(strings.TrimSpace(string(pid)))
-	require.NoError(t, err)
+	n := libvirtdPID(t)
 	require.NoError(t, syscall.Kill(n, syscall.SIGKILL))
 	require.Eventually(t, func() bool { return syscall.Kill(n, 0) == syscall.ESRCH }, time.Minute, 10*time.Millisecond)
 	// It leaves the lock of the console, which no other user's libvirt can remove.
@@ -230,15 +225,7 @@ func TestDaemonKilled(t *testing.T) {
 	require.Equal(t, fault.Unreachable, fault.KindOf(err), "%v", err)
 	require.ErrorContains(t, err, "libvirt is not running there")
 
-	out, err := exec.Command("libvirtd", "-d").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	require.Eventually(t, func() bool {
-		_, c, err := libvirt.Open(t.Context(), testenv.System)
-		if err != nil {
-			return false
-		}
-		return c.Close() == nil
-	}, time.Minute, 20*time.Millisecond)
+	startLibvirtd(t, n)
 	again, _ := open(t, testenv.System)
 	got, err := again.Domains.Domain(t.Context(), machine)
 	require.NoError(t, err)

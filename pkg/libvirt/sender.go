@@ -26,17 +26,19 @@ type outlet interface {
 	SendHole(length int64, flags uint32) error
 }
 
-// sender sends a file through a stream.
+// sender sends a range of a file through a stream.
 type sender struct {
 	to     outlet
 	report func(sent int64)
 	sparse bool
-	// sent is how far the file has come, pending hole included.
+	// offset is where in the volume the range begins, size how long it is.
+	offset, size int64
+	// sent is how far the range has come, pending hole included.
 	sent, hole int64
 }
 
-func (s *sender) send(ctx context.Context, src io.Reader, size int64) error {
-	buffer := make([]byte, min(int64(chunk), max(size, 1)))
+func (s *sender) send(ctx context.Context, src io.Reader) error {
+	buffer := make([]byte, min(int64(chunk), max(s.size, 1)))
 	for {
 		if ctx.Err() != nil {
 			return cut(ctx, "upload")
@@ -48,8 +50,8 @@ func (s *sender) send(ctx context.Context, src io.Reader, size int64) error {
 		switch {
 		case readErr == nil:
 		case errors.Is(readErr, io.EOF) || errors.Is(readErr, io.ErrUnexpectedEOF):
-			if s.sent != size {
-				return fault.New(fault.Build, "the image ended after %d of %d bytes", s.sent, size)
+			if s.sent != s.size {
+				return fault.New(fault.Build, "the image ended after %d of %d bytes", s.offset+s.sent, s.offset+s.size)
 			}
 			return s.skip()
 		default:
@@ -79,8 +81,8 @@ func (s *sender) run(data []byte) (n int, empty bool) {
 	if !s.sparse {
 		return len(data), false
 	}
-	if s.sent < written {
-		return int(min(int64(len(data)), written-s.sent)), false
+	if at := s.offset + s.sent; at < written {
+		return int(min(int64(len(data)), written-at)), false
 	}
 	empty = zeros(data[:min(len(data), block)])
 	for n < len(data) && zeros(data[n:min(len(data), n+block)]) == empty {

@@ -7,13 +7,39 @@ import (
 	golibvirt "libvirt.org/go/libvirt"
 )
 
-// ReadVolume streams a volume's file. One that libvirt does not know may have
-// appeared in the directory since, as the console's log does: then it looks again.
+// ReadVolume streams a volume's file from an offset to its end.
 func (c *conn) ReadVolume(ctx context.Context, name string, offset int64) (io.ReadCloser, error) {
+	st, err := c.download(ctx, name, offset, 0)
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+// ReadRange reads a few bytes of a volume's file.
+func (c *conn) ReadRange(ctx context.Context, name string, offset int64, length int) ([]byte, error) {
+	st, err := c.download(ctx, name, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	// Close unblocks a Read that waits for the host.
+	stop := context.AfterFunc(ctx, func() { _ = st.Close() })
+	defer stop()
+	defer func() { _ = st.Close() }()
+	data, err := io.ReadAll(io.LimitReader(st, int64(length)))
+	if ctx.Err() != nil {
+		return nil, cut(ctx, "read volume "+quoteName(name))
+	}
+	return data, err
+}
+
+// download streams a volume's file; a length of 0 is all of it. One that libvirt does not
+// know may have appeared in the directory since, as the console's log does: then it looks again.
+func (c *conn) download(ctx context.Context, name string, offset int64, length int) (*stream, error) {
 	doing := "read volume " + quoteName(name)
 	why := func(err error) error { return c.explain(doing, err) }
-	st, err := openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
-		download := func(v *golibvirt.StorageVol) error { return gone(v.Download(s, uint64(offset), 0, 0)) }
+	return openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
+		download := func(v *golibvirt.StorageVol) error { return gone(v.Download(s, uint64(offset), uint64(length), 0)) }
 		err := c.withVolume(l, name, download)
 		if !absent(err) {
 			return err
@@ -23,8 +49,4 @@ func (c *conn) ReadVolume(ctx context.Context, name string, offset int64) (io.Re
 		}
 		return c.withVolume(l, name, download)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return st, nil
 }

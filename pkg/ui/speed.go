@@ -19,11 +19,12 @@ const (
 	speedLeast = time.Second
 )
 
-// add takes the number's present value. A number that shrinks begins anew.
+// add takes the number's present value. A number that shrinks begins anew; and what is
+// there at once, such as the part of a file that came earlier, was not fast.
 func (s *speed) add(now time.Time, value int64) {
 	if n := len(s.samples); n > 0 {
 		switch last := s.samples[n-1]; {
-		case value < last.value:
+		case value < last.value, n == 1 && last.value == 0:
 			s.samples = nil
 		case now.Sub(last.at) < speedStep:
 			return

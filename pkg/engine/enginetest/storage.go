@@ -194,43 +194,63 @@ func (h *Host) create(v engine.Volume) error {
 	return nil
 }
 
-// UploadNew implements engine.Volumes.
-func (h *Host) UploadNew(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error {
-	return h.Upload(ctx, name, src, size, progress)
+// Upload implements engine.Volumes.
+func (h *Host) Upload(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error {
+	return h.upload(ctx, on(name, size), name, src, 0, size, progress)
 }
 
-// Upload implements engine.Volumes. The source is read outside of the host's lock;
-// when ctx ends, what was sent so far stays in the volume.
-func (h *Host) Upload(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error {
+// UploadRange implements engine.Volumes.
+func (h *Host) UploadRange(ctx context.Context, name string, src io.Reader, offset, length int64, progress func(sent int64)) error {
+	return h.upload(ctx, on(name, length), name, src, offset, length, progress)
+}
+
+// upload reads the source outside of the host's lock; when ctx ends, or the connection
+// is cut, what was sent so far stays in the volume.
+func (h *Host) upload(ctx context.Context, args []any, name string, src io.Reader, offset, size int64, progress func(sent int64)) error {
 	var v *volume
-	err := change(ctx, h, "Upload", on(name, size), func() (err error) {
+	err := change(ctx, h, "Upload", args, func() (err error) {
 		v, err = h.findVolume(name)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	var sent bytes.Buffer
-	defer func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		v.content, v.Allocation, v.Modified = sent.Bytes(), spec.Size(sent.Len()), h.now()
-	}()
-	for int64(sent.Len()) < size {
+	buffer := make([]byte, 64<<10)
+	for sent := int64(0); sent < size; {
 		if ctx.Err() != nil {
 			return &fault.Error{Kind: fault.Interrupted, Msg: "interrupted: did not upload volume " + name, Cause: context.Cause(ctx)}
 		}
-		_, err := io.CopyN(&sent, src, min(size-int64(sent.Len()), 64<<10))
-		if progress != nil {
-			progress(int64(sent.Len()))
+		n, err := src.Read(buffer[:min(size-sent, int64(len(buffer)))])
+		if h.write(v, offset+sent, buffer[:n]) != nil {
+			return h.unreachable()
 		}
-		if errors.Is(err, io.EOF) {
-			return fault.New(fault.Build, "the image ended after %d of %d bytes", sent.Len(), size)
+		sent += int64(n)
+		if progress != nil && n > 0 {
+			progress(sent)
 		}
-		if err != nil {
+		if errors.Is(err, io.EOF) && sent < size {
+			return fault.New(fault.Build, "the image ended after %d of %d bytes", offset+sent, offset+size)
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
 			return fault.New(fault.Build, "the image cannot be read: %w", err)
 		}
 	}
+	return h.write(v, offset+size, nil)
+}
+
+// write changes a volume's file, which may be gone: nobody sees that then.
+func (h *Host) write(v *volume, at int64, data []byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.cut {
+		return h.unreachable()
+	}
+	if end := at + int64(len(data)); end > int64(len(v.content)) {
+		v.content = slices.Grow(v.content, max(0, int(min(v.Capacity, 64*spec.MiB))-len(v.content)))
+		v.content = append(v.content, make([]byte, end-int64(len(v.content)))...)
+	}
+	copy(v.content[at:], data)
+	v.Allocation, v.Modified = spec.Size(len(v.content)), h.now()
 	return nil
 }
 
@@ -270,5 +290,17 @@ func (h *Host) ReadVolume(ctx context.Context, name string, offset int64) (io.Re
 		}
 		content := v.content[min(max(offset, 0), int64(len(v.content))):]
 		return io.NopCloser(bytes.NewReader(slices.Clone(content))), nil
+	})
+}
+
+// ReadRange implements engine.Volumes.
+func (h *Host) ReadRange(ctx context.Context, name string, offset int64, length int) ([]byte, error) {
+	return read(ctx, h, "ReadRange", on(name, offset), func() ([]byte, error) {
+		v, err := h.findVolume(name)
+		if err != nil {
+			return nil, err
+		}
+		rest := v.content[min(max(offset, 0), int64(len(v.content))):]
+		return slices.Clone(rest[:min(length, len(rest))]), nil
 	})
 }
