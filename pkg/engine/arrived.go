@@ -53,7 +53,7 @@ type mark struct {
 }
 
 // markStep is the distance of marks; a range of an upload ends at one.
-const markStep = 8 << 20
+const markStep = 4 << 20
 
 // marks reads a file from its start, ahead of who sends it. The channel is closed at the
 // file's end, after an error, or when ctx ends.

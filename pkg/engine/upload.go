@@ -27,7 +27,7 @@ type upload struct {
 
 // resumable is the size from which on an image's upload can go on after a cut. A smaller
 // one is sent again sooner than the host is asked what there is of it.
-const resumable = 32 * spec.MiB
+const resumable = 16 * spec.MiB
 
 const (
 	// A range should take aimedRange to send: that is what a cut costs at most.

@@ -105,14 +105,14 @@ func TestUploadCutAtTenPoints(t *testing.T) {
 	clean(t, uri)
 	t.Cleanup(func() { clean(t, uri) })
 	const cuts = 10
-	w, content := uploading(t, (cuts+1)*8<<20+4097)
+	w, content := uploading(t, (cuts+1)*4<<20+4097)
 	wire := testenv.NewWire(t, "unix", filepath.Join(testenv.Dir(t, ""), "wire"), "/run/libvirt/libvirt-sock", testenv.Shape{})
 	for point := range cuts {
 		ctx, cancel := context.WithCancel(t.Context())
 		h, c, err := libvirt.Open(ctx, "qemu:///system?socket="+wire.Address)
 		require.NoError(t, err)
 		want, daemon := fault.Unreachable, libvirtdPID(t)
-		wire.After(10<<20, []func(){
+		wire.After(6<<20, []func(){
 			wire.Close, wire.Reset,
 			func() { wire.Stall(); cancel() },
 			cancel,
@@ -156,7 +156,7 @@ func TestTwoClientsPushOneImage(t *testing.T) {
 	for _, step := range []func(context.Context) error{first.Pools.DefinePool, first.Pools.BuildPool, first.Pools.StartPool} {
 		require.NoError(t, step(t.Context()))
 	}
-	w, content := uploading(t, 40<<20)
+	w, content := uploading(t, 20<<20)
 	done := make(chan error, 2)
 	machines := []string{machine, machine + "2"}
 	for i, client := range []string{"ann", "bob"} {
