@@ -5,6 +5,11 @@ package images
 
 import "embed"
 
+// Credentials is the script with which a guest takes its secrets.
+//
+//go:embed module/credentials.sh
+var Credentials string
+
 // Nix holds module/ and wrapper/.
 //
 //go:embed module wrapper

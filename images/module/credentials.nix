@@ -3,7 +3,7 @@
 { config, lib, options, pkgs, ... }:
 let
   take = pkgs.writeShellScript "vmctl-credentials" ''
-    PATH=${lib.makeBinPath [ pkgs.coreutils pkgs.gnutar pkgs.diffutils pkgs.systemd ]}
+    PATH=${lib.makeBinPath [ pkgs.coreutils pkgs.gnutar pkgs.diffutils pkgs.systemd pkgs.util-linux ]}
     . ${./credentials.sh}
   '';
 in

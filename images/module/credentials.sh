@@ -1,20 +1,24 @@
 #!/bin/sh
 # Takes what vmctl hands to this machine on a small disk, and gives the disk back, which
 # tells vmctl that nothing of it is needed any more. It runs as root: early in the boot,
-# before services, and whenever a disk with the serial vmctl-creds appears.
+# before services, and whenever a disk with the serial vmctl-creds appears. What vmctl
+# hands over through the guest's agent is a file, which is the argument then.
 #
-# The disk is a tar archive without a file system around it:
+# It is a tar archive without a file system around it:
 #   credstore/NAME   goes to /run/credstore, where systemd finds LoadCredential=NAME
 #   persist/NAME     too, and is kept for boots at which there is no disk
 #   ssh/FILE         goes to /etc/ssh
-#   complete         is there when the disk has everything: what was kept before is forgotten
+#   complete         is there when it has everything: what was kept before is forgotten
 set -eu
 umask 077
 store=/run/credstore
 kept=/var/lib/vmctl/credentials
+# What systemd itself imported when it began (fw_cfg), which hides the store.
+system=/run/credentials/@system
 
-disk=
+pack=${1-} disk=
 for block in /sys/block/vd*; do
+	[ -z "$pack" ] || break
 	if [ "$(cat "$block/serial" 2>/dev/null)" = vmctl-creds ]; then
 		disk=${block##*/}
 	fi
@@ -26,6 +30,14 @@ put() {
 	cp "$1" "$2/.vmctl-new"
 	chmod "$3" "$2/.vmctl-new"
 	mv -f "$2/.vmctl-new" "$2/${1##*/}"
+}
+
+# renew FILE: what systemd has imported under its name is replaced, too.
+renew() {
+	[ -e "$system/${1##*/}" ] || return 0
+	mount -o remount,rw "$system"
+	put "$1" "$system" 400
+	mount -o remount,ro "$system"
 }
 
 # keep FILE: systemd-creds encrypts with the TPM where there is one, else with a key that
@@ -55,7 +67,7 @@ restore() {
 	esac
 }
 
-if [ -z "$disk" ]; then
+if [ -z "$pack$disk" ]; then
 	for file in "$kept"/*; do
 		if [ -f "$file" ] && ! restore "$file"; then
 			echo "vmctl: ${file##*/} cannot be restored" >&2
@@ -69,12 +81,14 @@ new=/run/vmctl/credentials
 rm -rf "$new"
 mkdir -p "$new"
 trap 'rm -rf "$new"' EXIT
-tar -C "$new" -xf "/dev/$disk"
+tar -C "$new" -xf "${pack:-/dev/$disk}"
 if [ -e "$new/complete" ]; then
 	rm -rf "$kept"
 fi
 for file in "$new"/credstore/* "$new"/persist/*; do
-	[ ! -f "$file" ] || put "$file" "$store" 400
+	[ -f "$file" ] || continue
+	put "$file" "$store" 400
+	renew "$file"
 done
 for file in "$new"/persist/*; do
 	[ ! -f "$file" ] || keep "$file"
@@ -88,6 +102,7 @@ for file in "$new"/ssh/*; do
 	cmp -s "$file" "/etc/ssh/${file##*/}" || (umask 022 && put "$file" /etc/ssh "$mode")
 done
 rm -rf "$new"
+[ -z "$pack" ] || exit 0
 
 # The slot is switched off: the machine loses the disk, and its host hears of it.
 device=$(readlink -f "/sys/block/$disk/device")

@@ -63,7 +63,7 @@ install -m 755 "$boot/init" initramfs/init
 
 # Everything is loaded here, in this order; the root file system has no modules. What
 # the kernel has built in, modprobe does not list.
-for module in virtio_pci virtio_blk ext4 virtio_net virtio_console virtio_balloon virtio_rng virtiofs button evdev isofs; do
+for module in virtio_pci virtio_blk ext4 virtio_net virtio_console virtio_balloon virtio_rng virtiofs button evdev isofs qemu_fw_cfg; do
 	modprobe -S "$version" --show-depends "$module"
 done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r file; do
 	name=$(basename "$file")

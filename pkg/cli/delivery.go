@@ -23,35 +23,55 @@ const runningTakes = 30 * time.Second
 
 // delivery is what the machine is handed at a boot; nil when that is nothing.
 func (c *call) delivery(t *target) *engine.Delivery {
-	if t.machine == nil || len(t.machine.Secrets) == 0 && !t.machine.Identity {
+	m := t.machine
+	switch {
+	case m == nil || len(m.Secrets) == 0 && !m.Identity:
 		return nil
+	case m.SecretsBy != spec.CarrierFirmware:
+		return c.packed(t, m.Secrets, m.Identity, true)
 	}
-	return c.deliveryOf(t, t.machine.Secrets, t.machine.Identity, true)
+	d := &engine.Delivery{Names: namesOf(m.Secrets, m.Identity, hostKeyName), Credentials: namesOf(m.Secrets, m.Identity, spec.TmpfilesCredential)}
+	d.Read = func(ctx context.Context) ([][]byte, error) {
+		return c.readSecrets(ctx, t, m.Secrets, m.Identity, &secret.Credentials{})
+	}
+	return d
 }
 
-// deliveryOf is a delivery of some of the machine's secrets; complete, of all it has.
-func (c *call) deliveryOf(t *target, secrets []spec.Secret, key, complete bool) *engine.Delivery {
+// packed is a delivery of some of the machine's secrets on a disk; complete, of all it has.
+func (c *call) packed(t *target, secrets []spec.Secret, key, complete bool) *engine.Delivery {
+	return &engine.Delivery{Names: namesOf(secrets, key, hostKeyName), Read: func(ctx context.Context) ([][]byte, error) {
+		return c.readSecrets(ctx, t, secrets, key, secret.NewPack(complete))
+	}}
+}
+
+// namesOf are the names of secrets, with another one for the host key behind them.
+func namesOf(secrets []spec.Secret, key bool, keyName string) []string {
 	var names []string
 	for _, s := range secrets {
 		names = append(names, s.Name)
 	}
 	if key {
-		names = append(names, hostKeyName)
+		names = append(names, keyName)
 	}
-	return &engine.Delivery{Names: names, Read: func(ctx context.Context) ([]byte, error) {
-		return c.readSecrets(ctx, t, secrets, key, complete)
-	}}
+	return names
 }
 
-// readSecrets reads and packs secrets. From here to the end of the command the process
+// collection takes in what was read: a Pack, or Credentials.
+type collection interface {
+	Add(s spec.Secret, value []byte)
+	AddHostKey(machine string, key *secret.HostKey)
+	Bytes() ([][]byte, error)
+	Wipe()
+}
+
+// readSecrets reads and collects secrets. From here to the end of the command the process
 // leaves no core dump.
-func (c *call) readSecrets(ctx context.Context, t *target, secrets []spec.Secret, key, complete bool) ([]byte, error) {
+func (c *call) readSecrets(ctx context.Context, t *target, secrets []spec.Secret, key bool, into collection) ([][]byte, error) {
 	c.guard()
 	keys, err := c.keys()
 	if err != nil {
 		return nil, err
 	}
-	pack := secret.NewPack(complete)
 	reader := secret.Reader{
 		Dir: t.project.Dir, Getenv: c.secretEnv,
 		Warn: func(text string) { c.note(t.name, errors.New(text)) },
@@ -60,22 +80,22 @@ func (c *call) readSecrets(ctx context.Context, t *target, secrets []spec.Secret
 	for _, s := range secrets {
 		value, err := reader.Read(ctx, s)
 		if err != nil {
-			pack.Wipe()
+			into.Wipe()
 			return nil, err
 		}
-		pack.Add(s, value)
+		into.Add(s, value)
 		secret.Wipe(value)
 	}
 	if key {
 		own, err := keys.Make(t.project.Dir, t.name)
 		if err != nil {
-			pack.Wipe()
+			into.Wipe()
 			return nil, err
 		}
-		pack.AddHostKey(t.name, own)
+		into.AddHostKey(t.name, own)
 		own.Wipe()
 	}
-	return pack.Bytes()
+	return into.Bytes()
 }
 
 // keys are where the machines' own keys are.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -19,10 +18,11 @@ func secretCommand() *command {
 				"vmctl boots the machine, and travel on a small disk that only the running guest has. The guest copies them to /run/credstore, where " +
 				"systemd finds what units ask for with LoadCredential=, before its services start, and gives the disk back; then it is overwritten and removed.",
 			"In the guest this is done by vmctl's NixOS module, or by its script: install images/module/credentials.sh of vmctl's sources, run it early in the boot " +
-				"(before sysinit.target), and when a disk with the serial vmctl-creds appears.",
+				"(before sysinit.target), and when a disk with the serial vmctl-creds appears. With secrets-by: fw_cfg the guest needs nothing of vmctl's: they lie " +
+				"in files that QEMU reads as it starts, and that are overwritten and removed at once; systemd (252 and newer) imports them before its first unit.",
 			"/run is memory: a guest that reboots by itself, or that the host starts (autostart), has none of them until vmctl secret push or " +
-				"vmctl restart. A secret with persist: true is kept in the guest for that, encrypted with systemd-creds where it has that, with a key that is on the " +
-				"same disk unless the machine has a TPM.",
+				"vmctl restart; by fw_cfg it has them again after a reboot, and after autostart not. A secret with persist: true is kept in the guest for that, encrypted with " +
+				"systemd-creds where it has that, with a key that is on the same disk unless the machine has a TPM.",
 		},
 		verbs: []*command{secretListCommand(), secretPushCommand()},
 		examples: []example{
@@ -90,88 +90,6 @@ func runSecretList(_ context.Context, c *call, _ *urfave.Context) error {
 	return table.Write(c.streams)
 }
 
-func secretPushCommand() *command {
-	return &command{
-		name: "push", takes: ownWords, run: runSecretPush,
-		summary: "Hand a running machine its secrets again",
-		about: []string{
-			"Reads the machine's secrets, or those named, and hands them to the running guest as at a boot. Units that have a copy keep it until they are " +
-				"restarted in the guest: systemctl restart NAME.",
-		},
-		args: &arguments{usage: "NAME [SECRET...]", one: "the name of a machine", least: 1, most: -1, hint: "vmctl secret list NAME lists its secrets", complete: completeSecrets},
-		examples: []example{
-			{"vmctl secret push example", "all of them"},
-			{"vmctl secret push example db", "one of them"},
-		},
-		json: `{
-  "name": "example",
-  "host": "qemu:///session",
-  "secrets": ["db", "host key"]
-}`,
-	}
-}
-
-// pushResult is what secret push tells.
-type pushResult struct {
-	Name    string   `json:"name"`
-	Host    string   `json:"host"`
-	Secrets []string `json:"secrets"`
-}
-
-// completeSecrets are machines, then the secrets of the one that is named.
-func completeSecrets(c *call, given []string) []string {
-	if len(given) == 0 {
-		return c.machineNames()
-	}
-	t, err := c.declared(given[0])
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for _, s := range t.machine.Secrets {
-		names = append(names, s.Name)
-	}
-	return names
-}
-
-func runSecretPush(ctx context.Context, c *call, _ *urfave.Context) error {
-	name, chosen := c.line.args[0], unique(c.line.args[1:])
-	if err := spec.CheckName(name); err != nil {
-		return err
-	}
-	t, err := c.declared(name)
-	if err != nil {
-		return err
-	}
-	delivery := c.delivery(t)
-	if delivery == nil {
-		return fault.New(fault.NotFound, "%s has no secrets", name).WithHint("name them in its definition: secrets: {db: {file: ~/.secrets/db}}")
-	}
-	if len(chosen) > 0 {
-		secrets, err := secretsNamed(t, chosen)
-		if err != nil {
-			return err
-		}
-		delivery = c.deliveryOf(t, secrets, false, false)
-	}
-	e, err := c.engine(ctx, t.uri, t.project)
-	if err != nil {
-		return err
-	}
-	if err := e.Push(ctx, name, delivery); err != nil {
-		return c.known(ctx, t, e, err)
-	}
-	if err := e.Deliver(ctx, name, nil, runningTakes); err != nil {
-		return err
-	}
-	c.progress.Close()
-	if c.json() {
-		return ui.JSON(c.streams, pushResult{name, e.Host.URI, delivery.Names})
-	}
-	c.say(fmt.Sprintf("%s has taken %s; units that use them have to be restarted in the guest", name, join(delivery.Names, ", ")))
-	return nil
-}
-
 // secretsNamed are the secrets of the machine that were named.
 func secretsNamed(t *target, names []string) ([]spec.Secret, error) {
 	var all []string
@@ -190,4 +108,20 @@ func secretsNamed(t *target, names []string) ([]spec.Secret, error) {
 		chosen = append(chosen, s)
 	}
 	return chosen, nil
+}
+
+// completeSecrets are machines, then the secrets of the one that is named.
+func completeSecrets(c *call, given []string) []string {
+	if len(given) == 0 {
+		return c.machineNames()
+	}
+	t, err := c.declared(given[0])
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, s := range t.machine.Secrets {
+		names = append(names, s.Name)
+	}
+	return names
 }

@@ -46,7 +46,7 @@ func (c *call) cloudInit(t *target) (*cloudinit.Config, error) {
 		config.User = c.guestUser()
 	}
 	var err error
-	if config.Keys, err = c.publicKeys(t, asked); err != nil {
+	if config.Keys, err = c.publicKeys(t, "cloud-init", asked.Keys, asked.KeysSet); err != nil {
 		return nil, err
 	}
 	if asked.UserData != "" {
@@ -86,10 +86,10 @@ func (c *call) guestUser() string {
 
 const maxKeyFile = 64 << 10
 
-// publicKeys are the keys that the definition gives, else those of the person.
-func (c *call) publicKeys(t *target, asked spec.CloudInit) ([]string, error) {
+// publicKeys are the keys that a key of the definition gives, else those of the person.
+func (c *call) publicKeys(t *target, where string, asked []string, given bool) ([]string, error) {
 	var keys []string
-	if !asked.KeysSet {
+	if !given {
 		home := c.deps.getenv("HOME")
 		if home == "" {
 			return nil, nil
@@ -106,8 +106,8 @@ func (c *call) publicKeys(t *target, asked spec.CloudInit) ([]string, error) {
 		}
 		return slices.Compact(keys), nil
 	}
-	for _, key := range asked.Keys {
-		from, text := "the key of cloud-init.ssh-keys", key
+	for _, key := range asked {
+		from, text := "the key of "+where+".ssh-keys", key
 		if !cloudinit.IsKey(key) {
 			from = key
 			if rest, ok := strings.CutPrefix(key, "~/"); ok {
@@ -115,7 +115,7 @@ func (c *call) publicKeys(t *target, asked spec.CloudInit) ([]string, error) {
 			}
 			data, err := bounded(t.path(from), maxKeyFile)
 			if err != nil {
-				return nil, unreadable("public key", key, err)
+				return nil, unreadable("public key", key, where, err)
 			}
 			text = string(data)
 		}
@@ -128,24 +128,35 @@ func (c *call) publicKeys(t *target, asked spec.CloudInit) ([]string, error) {
 	return slices.Compact(keys), nil
 }
 
+// readSystemd puts the public keys themselves into what systemd in the guest is told, in
+// place of the files that the definition names.
+func (c *call) readSystemd(t *target) error {
+	if !t.machine.Systemd.Use {
+		return nil
+	}
+	keys, err := c.publicKeys(t, "systemd", t.machine.Systemd.Keys, t.machine.Systemd.KeysSet)
+	t.systemdKeys = keys
+	return err
+}
+
 // ownFile reads and checks a file that a definition names.
 func ownFile(t *target, path string, most int64, check func(file string, data []byte) error) ([]byte, error) {
 	data, err := bounded(t.path(path), most)
 	if err != nil {
-		return nil, unreadable("file", path, err)
+		return nil, unreadable("file", path, "cloud-init", err)
 	}
 	return data, check(path, data)
 }
 
-func unreadable(what, path string, err error) error {
+func unreadable(what, path, where string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.NotFound, "%s %s of cloud-init is not there", what, path).
+		return fault.New(fault.NotFound, "%s %s of %s is not there", what, path, where).
 			WithHint("paths are relative to the project")
 	}
 	if inside, ok := errors.AsType[*fs.PathError](err); ok {
 		err = inside.Err
 	}
-	return fault.New(fault.Invalid, "%s %s of cloud-init cannot be read: %w", what, path, err)
+	return fault.New(fault.Invalid, "%s %s of %s cannot be read: %w", what, path, where, err)
 }
 
 // bounded reads a file, a byte more than is allowed at most. It waits for no pipe.

@@ -32,11 +32,15 @@ type target struct {
 	sources *builder.Sources
 	// media are what the guest is told on disks of their own.
 	media []engine.Medium
+	// systemdKeys are the public keys of Machine.Systemd, read from their files.
+	systemdKeys []string
 }
 
 // wanted is what is declared, with the image that was found.
 func (t *target) wanted(found *foundImage) engine.Wanted {
-	return engine.Wanted{Machine: *t.machine, Image: found.image, Media: t.media}
+	w := engine.Wanted{Machine: *t.machine, Image: found.image, Media: t.media}
+	w.Machine.Systemd.Keys = t.systemdKeys
+	return w
 }
 
 // declared finds a machine that has to have a definition, or a flake that describes it.

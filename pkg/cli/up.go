@@ -133,6 +133,9 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 		return nil, nil, nil, err
 	}
 	t.noKVM = o.noKVM
+	if err := c.readSystemd(t); err != nil {
+		return nil, nil, nil, err
+	}
 	if t.media, err = c.media(t); err != nil {
 		return nil, nil, nil, err
 	}

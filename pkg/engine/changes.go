@@ -78,6 +78,10 @@ func pending(d *Domain) []change {
 	add("secure-boot", live.SecureBoot != config.SecureBoot, live.SecureBoot, config.SecureBoot)
 	add("network", live.Network != config.Network, live.Network, config.Network)
 	add("ports", !slices.Equal(live.Ports, config.Ports), portList(live.Ports), portList(config.Ports))
+	if valueOf(config.Settings, keyCarrier) != none {
+		// By a disk they are handed to what runs.
+		add(keySecrets, !slices.Equal(live.Secrets, config.Secrets), nameList(live.Secrets), nameList(config.Secrets))
+	}
 	all = append(all, pendingVolumes(d)...)
 	all = append(all, further(live, config)...)
 	add("definition format", live.Rendering != config.Rendering, live.Rendering, config.Rendering)

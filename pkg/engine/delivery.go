@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,14 +17,18 @@ import (
 
 // Delivery is what a guest is handed at a boot, and nowhere else: its secrets. They
 // travel on a disk that only the running guest has, and that it gives back when it has
-// taken what is on it; then the disk is overwritten and removed. No definition names it,
-// and nothing of its content is noted.
+// taken what is on it; then the disk is overwritten and removed. Or they lie in files
+// that QEMU reads while it starts, which go at once (firmware.go). No definition names
+// either, and nothing of the content is noted.
 type Delivery struct {
 	// Names are what is on it, sorted, for people and for the metadata.
 	Names []string
-	// Read gives the content, at most DeliverySize. It is called when there is a disk to
-	// put it on. The engine overwrites what it was given.
-	Read func(ctx context.Context) ([]byte, error)
+	// Credentials are the names under which the guest finds them in fw_cfg; none for a disk.
+	Credentials []string
+	// Read gives the content: one for each credential, or one of at most DeliverySize for the
+	// disk. It is called when there is something to put it on. The engine overwrites what it
+	// was given.
+	Read func(ctx context.Context) ([][]byte, error)
 }
 
 // DeliverySize is the size of every such disk, so that it says nothing of what is on it.
@@ -31,8 +37,27 @@ const DeliverySize = 4 * spec.MiB
 // SerialDelivery is what the guest finds the disk by.
 const SerialDelivery = "vmctl-creds"
 
-// DeliveryVolume is the name of the disk's volume.
+// DeliveryVolume is the name of the disk's volume, and that of the first file for fw_cfg.
 func DeliveryVolume(machine string) string { return volumePrefix(machine) + "secrets.img" }
+
+// deliveryVolume is the name of the file of one credential. The first is made first and
+// goes last: without it there is none.
+func deliveryVolume(machine string, n int) string {
+	if n == 0 {
+		return DeliveryVolume(machine)
+	}
+	return volumePrefix(machine) + deliveryBegins + strconv.Itoa(n) + ".img"
+}
+
+const deliveryBegins = "secrets."
+
+var deliveryName = regexp.MustCompile(`^secrets(\.[0-9]+)?\.img$`)
+
+// isDelivery says whether a volume of the machine carries secrets.
+func isDelivery(machine, volume string) bool {
+	rest, ours := strings.CutPrefix(volume, volumePrefix(machine))
+	return ours && deliveryName.MatchString(rest)
+}
 
 func (d *Delivery) names() []string {
 	if d == nil {
@@ -43,14 +68,31 @@ func (d *Delivery) names() []string {
 
 // delivering is how far a delivery that was begun has come.
 type delivering struct {
-	// volume says that the disk's volume is there, lent that the running guest has it.
-	volume, lent bool
+	// volumes are those that are there, in the order in which they were made.
+	volumes []Volume
+	// lent says that the running guest has the disk.
+	lent bool
 }
 
-func (e *Engine) observeDelivery(ctx context.Context, machine string, s *snapshot) error {
-	v, err := found(e.Host.Volumes.Volume(ctx, DeliveryVolume(machine)))
-	s.delivering.volume = v != nil
+func (e *Engine) observeDelivery(ctx context.Context, machine string, s *snapshot) (err error) {
+	s.delivering.volumes, err = e.deliveryVolumes(ctx, machine)
 	return err
+}
+
+// deliveryVolumes are the volumes with secrets of a machine.
+func (e *Engine) deliveryVolumes(ctx context.Context, machine string) ([]Volume, error) {
+	first, err := found(e.Host.Volumes.Volume(ctx, DeliveryVolume(machine)))
+	if err != nil || first == nil {
+		return nil, err
+	}
+	more, err := e.Host.Volumes.ListVolumes(ctx, volumePrefix(machine)+deliveryBegins)
+	all := []Volume{*first}
+	for _, v := range more {
+		if v.Name != first.Name && isDelivery(machine, v.Name) {
+			all = append(all, v)
+		}
+	}
+	return all, err
 }
 
 func lent(d *Domain) bool {
@@ -68,7 +110,7 @@ func nameList(names []string) string {
 // handOver plans the disk's way to the guest: at a boot, while its CPUs are held before
 // the first instruction.
 func (p *planner) handOver() {
-	if p.w.Delivery == nil {
+	if p.w.Delivery == nil || p.w.Delivery.byFirmware() {
 		return
 	}
 	name, target := p.w.Machine.Name, strings.TrimSuffix(p.s.pool.Target, "/")
@@ -86,40 +128,53 @@ func (p *planner) handOver() {
 
 // loadDelivery plans the disk's volume and what is on it.
 func (p *planner) loadDelivery() {
-	if p.w.Delivery == nil {
+	volume, delivery := DeliveryVolume(p.w.Machine.Name), p.w.Delivery
+	switch {
+	case delivery == nil:
+		return
+	case delivery.byFirmware():
+		p.loadFirmware()
 		return
 	}
-	volume, delivery := DeliveryVolume(p.w.Machine.Name), p.w.Delivery
 	create := createVolume(volume, "raw", DeliverySize, "carries secrets to the guest, and is wiped then")
-	create.undo = func(ctx context.Context, e *Engine) error { return e.discard(ctx, volume) }
+	create.undo = func(ctx context.Context, e *Engine) error { return e.discard(ctx, volume, DeliverySize) }
 	p.add(create, op(ActionUploadVolume, volume, nameList(delivery.Names),
 		func(ctx context.Context, e *Engine) error { return e.load(ctx, volume, delivery) }, nil))
 }
 
 // load reads the secrets and puts them on their disk.
 func (e *Engine) load(ctx context.Context, volume string, d *Delivery) error {
-	content, err := d.Read(ctx)
-	defer clear(content[:cap(content)])
+	all, err := d.Read(ctx)
+	defer forget(all)
 	if err != nil {
 		return err
 	}
-	return e.Host.Volumes.Upload(ctx, volume, bytes.NewReader(content), int64(len(content)), nil)
+	return e.Host.Volumes.Upload(ctx, volume, bytes.NewReader(all[0]), int64(len(all[0])), nil)
+}
+
+// forget overwrites what was read.
+func forget(all [][]byte) {
+	for _, content := range all {
+		clear(content[:cap(content)])
+	}
 }
 
 // dropLeft is dropDelivery, which notes first whether the guest is held for its secrets.
 func (p *planner) dropLeft() {
-	p.heldBack = p.running() && p.s.delivering.volume && !p.s.delivering.lent &&
-		p.s.domain.State == StatePaused && p.w.Delivery != nil
+	p.heldBack = p.running() && len(p.s.delivering.volumes) > 0 && !p.s.delivering.lent &&
+		p.s.domain.State == StatePaused && p.w.Delivery != nil && !p.w.Delivery.byFirmware()
 	p.dropDelivery()
 }
 
 // dropDelivery plans the end of a disk that an earlier run left and no guest has.
 func (p *planner) dropDelivery() {
-	if !p.s.delivering.volume || p.running() && p.s.delivering.lent {
+	if p.running() && p.s.delivering.lent {
 		return
 	}
-	p.s.delivering.volume = false
-	p.add(discarding(DeliveryVolume(p.w.Machine.Name), "left by a run that was cut short")...)
+	for _, v := range slices.Backward(p.s.delivering.volumes) {
+		p.add(discarding(v.Name, v.Capacity, "left by a run that was cut short")...)
+	}
+	p.s.delivering.volumes = nil
 }
 
 // finish plans what Deliver does when the guest runs.
@@ -128,16 +183,16 @@ func (p *planner) finish(cause string) {
 }
 
 // discarding are the operations that leave nothing of a disk with secrets.
-func discarding(volume, cause string) []Op {
+func discarding(volume string, size spec.Size, cause string) []Op {
 	return []Op{
-		op(ActionWipeVolume, volume, cause, func(ctx context.Context, e *Engine) error { return e.wipe(ctx, volume) }, nil),
+		op(ActionWipeVolume, volume, cause, func(ctx context.Context, e *Engine) error { return e.wipe(ctx, volume, size) }, nil),
 		deleteVolume(volume, ""),
 	}
 }
 
 // discard wipes and deletes a volume; one that is not there is as wanted.
-func (e *Engine) discard(ctx context.Context, volume string) error {
-	err := e.wipe(ctx, volume)
+func (e *Engine) discard(ctx context.Context, volume string, size spec.Size) error {
+	err := e.wipe(ctx, volume, size)
 	if err == nil {
 		err = e.Host.Volumes.DeleteVolume(ctx, volume)
 	}
@@ -149,8 +204,8 @@ func (e *Engine) discard(ctx context.Context, volume string) error {
 
 // wipe overwrites a disk with secrets. libvirt's own wiping only truncates files that are
 // sparse (virStorageBackendVolWipeLocalFile).
-func (e *Engine) wipe(ctx context.Context, volume string) error {
-	return e.Host.Volumes.Upload(ctx, volume, io.LimitReader(zeros{}, int64(DeliverySize)), int64(DeliverySize), nil)
+func (e *Engine) wipe(ctx context.Context, volume string, size spec.Size) error {
+	return e.Host.Volumes.Upload(ctx, volume, io.LimitReader(zeros{}, int64(size)), int64(size), nil)
 }
 
 type zeros struct{}
@@ -311,7 +366,7 @@ func (e *Engine) takeBack(ctx context.Context, name string, gone bool) error {
 	if err != nil || gone && lent(d) {
 		return err
 	}
-	if err := e.wipe(ctx, volume); fault.Is(err, fault.NotFound) {
+	if err := e.wipe(ctx, volume, DeliverySize); fault.Is(err, fault.NotFound) {
 		return nil
 	} else if err != nil {
 		return fault.New(fault.KindOf(err), "the disk with the secrets of %s could not be wiped: %w", name, err).
@@ -334,5 +389,5 @@ func (e *Engine) takeBack(ctx context.Context, name string, gone bool) error {
 // deliveryChange is the difference in what the guest is handed.
 func deliveryChange(w Wanted, was []string) (change, bool) {
 	want := w.Delivery.names()
-	return change{key: "secrets", from: nameList(was), to: nameList(want), live: true}, !slices.Equal(was, want)
+	return change{key: keySecrets, from: nameList(was), to: nameList(want), live: !w.Delivery.byFirmware()}, !slices.Equal(was, want)
 }

@@ -11,6 +11,7 @@ import (
 	"vmctl/pkg/engine"
 	"vmctl/pkg/engine/enginetest"
 	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
 )
 
 const canary = "correct horse battery staple"
@@ -18,7 +19,20 @@ const canary = "correct horse battery staple"
 // secretive is a machine that is handed a secret.
 func secretive() engine.Wanted {
 	w := inStore()
-	w.Delivery = &engine.Delivery{Names: []string{"db"}, Read: func(context.Context) ([]byte, error) { return []byte(canary), nil }}
+	w.Delivery = &engine.Delivery{Names: []string{"db"}, Read: func(context.Context) ([][]byte, error) { return [][]byte{[]byte(canary)}, nil }}
+	return w
+}
+
+// byFirmware has its secrets in files that QEMU reads.
+func byFirmware() engine.Wanted {
+	w := inStore()
+	w.Machine.SecretsBy = spec.CarrierFirmware
+	w.Delivery = &engine.Delivery{
+		Names: []string{"db", "host key"}, Credentials: []string{"db", "tmpfiles.extra"},
+		Read: func(context.Context) ([][]byte, error) {
+			return [][]byte{[]byte(canary[:10]), []byte(canary[10:])}, nil
+		},
+	}
 	return w
 }
 
@@ -56,37 +70,87 @@ func TestADeliveryLeavesNothing(t *testing.T) {
 // nothing, and so do down and stop.
 func TestADeliveryKilledAnywhere(t *testing.T) {
 	for _, then := range []string{"up", "down", "stop"} {
-		t.Run(then, func(t *testing.T) {
-			points := 0
-			for n := 1; ; n++ {
-				h := enginetest.NewHost(enginetest.Options{})
-				takes(h)
-				if !killed(h, n, func() { _, _ = on(h).Up(t.Context(), secretive(), engine.Options{}) }) {
-					break
-				}
-				points++
-				if then == "stop" && len(h.DomainNames()) > 0 {
-					_, err := on(h).Stop(t.Context(), "example", engine.DownOptions{Force: true})
-					require.NoError(t, err)
-				}
-				if then != "up" {
-					down(t, h)
-					assert.Empty(t, h.VolumeNames(), "point %d", n)
-					continue
-				}
-				outcome := up(t, h, secretive(), engine.Options{})
-				if outcome.Delivering {
-					require.NoError(t, on(h).Deliver(t.Context(), "example", nil, time.Minute))
-				}
-				assert.Equal(t, canary, string(h.Taken("example")), "point %d: %s", n, outcome.Plan)
-				assert.Equal(t, engine.StateRunning, state(t, h))
-				nothingSecret(t, h)
-				again := up(t, h, secretive(), engine.Options{})
-				assert.True(t, again.Plan.Empty(), "point %d: %s", n, again.Plan)
-			}
-			assert.Greater(t, points, 5)
-		})
+		t.Run(then, func(t *testing.T) { killedAnywhere(t, then, secretive) })
+		t.Run(then+" by firmware", func(t *testing.T) { killedAnywhere(t, then, byFirmware) })
 	}
+}
+
+func killedAnywhere(t *testing.T, then string, wanted func() engine.Wanted) {
+	t.Helper()
+	points := 0
+	for n := 1; ; n++ {
+		h := enginetest.NewHost(enginetest.Options{})
+		takes(h)
+		if !killed(h, n, func() { _, _ = on(h).Up(t.Context(), wanted(), engine.Options{}) }) {
+			break
+		}
+		points++
+		if then == "stop" && len(h.DomainNames()) > 0 {
+			_, err := on(h).Stop(t.Context(), "example", engine.DownOptions{Force: true})
+			require.NoError(t, err)
+		}
+		if then != "up" {
+			down(t, h)
+			assert.Empty(t, h.VolumeNames(), "point %d", n)
+			continue
+		}
+		outcome := up(t, h, wanted(), engine.Options{})
+		if outcome.Delivering {
+			require.NoError(t, on(h).Deliver(t.Context(), "example", nil, time.Minute))
+		}
+		assert.Equal(t, canary, string(h.Taken("example")), "point %d: %s", n, outcome.Plan)
+		assert.Equal(t, engine.StateRunning, state(t, h))
+		nothingSecret(t, h)
+		again := up(t, h, wanted(), engine.Options{})
+		assert.True(t, again.Plan.Empty(), "point %d: %s", n, again.Plan)
+	}
+	assert.Greater(t, points, 5)
+}
+
+// What goes by the firmware is there for each boot that vmctl begins, gone when the start
+// has returned, and waits for a boot when it changes.
+func TestADeliveryByFirmware(t *testing.T) {
+	h := enginetest.NewHost(enginetest.Options{})
+	outcome := up(t, h, byFirmware(), engine.Options{})
+	assert.False(t, outcome.Delivering, "the guest has nothing to give back")
+	assert.NotContains(t, outcome.Plan.String(), canary[:10])
+	assert.Contains(t, h.Changes(), "StartDomainWith example opt/io.systemd.credentials/db opt/io.systemd.credentials/tmpfiles.extra")
+	assert.Equal(t, canary, string(h.Taken("example")))
+	nothingSecret(t, h)
+	h.Forget()
+	assert.True(t, up(t, h, byFirmware(), engine.Options{}).Plan.Empty())
+	assert.Empty(t, h.Changes())
+
+	more := byFirmware()
+	more.Delivery.Names = []string{"db", "more", "host key"}
+	outcome = up(t, h, more, engine.Options{})
+	assert.Equal(t, []string{"secrets db, host key → db, more, host key"}, outcome.Plan.Pending)
+	assert.Equal(t, outcome.Plan.Pending, up(t, h, more, engine.Options{}).Plan.Pending, "it goes on waiting")
+	h.Forget()
+	up(t, h, more, engine.Options{Restart: true})
+	assert.Contains(t, h.Changes(), "StartDomainWith example opt/io.systemd.credentials/db opt/io.systemd.credentials/tmpfiles.extra")
+	nothingSecret(t, h)
+
+	_, err := on(h).Stop(t.Context(), "example", engine.DownOptions{Force: true})
+	require.NoError(t, err)
+	started, err := on(h).Start(t.Context(), "example", engine.StartOptions{Delivery: more.Delivery})
+	require.NoError(t, err)
+	assert.Equal(t, engine.Started{Booted: true}, started)
+	nothingSecret(t, h)
+}
+
+// A guest that wakes from saved memory names its files by itself.
+func TestADeliveryToSavedMemory(t *testing.T) {
+	h := enginetest.NewHost(enginetest.Options{})
+	up(t, h, byFirmware(), engine.Options{})
+	d := domain(t, h)
+	h.PowerOff("example")
+	d.State, d.Live, d.ManagedSave = engine.StateShutOff, nil, true
+	h.PlantDomain(*d)
+	h.Forget()
+	up(t, h, byFirmware(), engine.Options{})
+	assert.Contains(t, h.Changes(), "StartDomain example")
+	nothingSecret(t, h)
 }
 
 func TestADeliveryThatIsNotTaken(t *testing.T) {

@@ -80,8 +80,8 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 	for _, v := range volumes {
 		removal.Existed = true
 		removal.Volumes = append(removal.Volumes, v.Name)
-		if v.Name == DeliveryVolume(name) {
-			plan.Ops = append(plan.Ops, discarding(v.Name, "")...)
+		if isDelivery(name, v.Name) {
+			plan.Ops = append(plan.Ops, discarding(v.Name, v.Capacity, "")...)
 			continue
 		}
 		plan.Ops = append(plan.Ops, deleteVolume(v.Name, ""))
@@ -132,10 +132,12 @@ func (e *Engine) machineVolumes(ctx context.Context, name string) ([]Volume, err
 	own := []string{RootVolume(name), VarsVolume(name, false), VarsVolume(name, true)}
 	for _, v := range all {
 		// The log's rotated pieces carry a number behind its name.
-		if slices.Contains(own, v.Name) || strings.HasPrefix(v.Name, LogVolume(name)) || isMedium(name, v.Name) || v.Name == DeliveryVolume(name) {
+		if slices.Contains(own, v.Name) || strings.HasPrefix(v.Name, LogVolume(name)) || isMedium(name, v.Name) || isDelivery(name, v.Name) {
 			made = append(made, v)
 		}
 	}
+	// The first file with secrets, without which no other is looked for, is the last of them.
+	slices.SortFunc(made, func(a, b Volume) int { return strings.Compare(a.Name, b.Name) })
 	return made, nil
 }
 

@@ -157,6 +157,9 @@ type Domains interface {
 	DefineDomain(ctx context.Context, d Definition) error
 	// StartDomain boots; paused stops before the guest's first instruction.
 	StartDomain(ctx context.Context, name string, paused bool) error
+	// StartDomainWith boots with files of the host in fw_cfg, which QEMU has read when the call
+	// returns: they may go then. The persistent definition does not name them.
+	StartDomainWith(ctx context.Context, name string, paused bool, files []FirmwareFile) error
 	ResumeDomain(ctx context.Context, name string) error
 	// ShutdownDomain asks the guest; it does not wait.
 	ShutdownDomain(ctx context.Context, name string, mode ShutdownMode) error

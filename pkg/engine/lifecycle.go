@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 
 	"vmctl/pkg/fault"
 )
@@ -45,8 +46,10 @@ func (e *Engine) Stop(ctx context.Context, name string, o DownOptions) (string, 
 			how, err = e.halt(ctx, name, o.Timeout, o.Force)
 			return err
 		}, nil)}
-	if v, err := found(e.Host.Volumes.Volume(ctx, DeliveryVolume(name))); err == nil && v != nil {
-		ops = append(ops, discarding(v.Name, "the guest that it was for is off")...)
+	if left, err := e.deliveryVolumes(ctx, name); err == nil {
+		for _, v := range slices.Backward(left) {
+			ops = append(ops, discarding(v.Name, v.Capacity, "the guest that it was for is off")...)
+		}
 	}
 	err = e.apply(ctx, &Plan{Machine: name, Ops: ops})
 	return how, err

@@ -126,6 +126,8 @@ type planner struct {
 	// heldBack says that the guest's CPUs are held because a run was cut short before its
 	// secrets were there.
 	heldBack bool
+	// sources are the credentials of loadFirmware.
+	sources *sources
 	// starting is set when the plan is carried out and has come to the start.
 	starting bool
 }

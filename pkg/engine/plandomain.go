@@ -62,10 +62,10 @@ func (p *planner) domain() error {
 func (p *planner) handRunning(all []change) {
 	switch {
 	case !p.running() || p.plan.has(ActionHandOver):
-	case contains(all, "secrets") && p.w.Delivery != nil:
+	case contains(all, keySecrets) && p.w.Delivery != nil && !p.w.Delivery.byFirmware():
 		p.handAgain()
 		p.finish(nameList(p.w.Delivery.Names))
-	case p.s.delivering.lent && p.s.delivering.volume:
+	case p.s.delivering.lent && len(p.s.delivering.volumes) > 0:
 		p.finish("an earlier run was cut short")
 	}
 }
@@ -180,8 +180,8 @@ func removing(name string, starting *bool) step {
 		for _, v := range volumes {
 			switch {
 			case v.Name == RootVolume(name) || err != nil:
-			case v.Name == DeliveryVolume(name):
-				err = e.discard(ctx, v.Name)
+			case isDelivery(name, v.Name):
+				err = e.discard(ctx, v.Name, v.Capacity)
 			default:
 				err = e.Host.Volumes.DeleteVolume(ctx, v.Name)
 			}
@@ -201,7 +201,7 @@ func (p *planner) start(paused bool) step {
 	name := p.w.Machine.Name
 	return func(ctx context.Context, e *Engine) error {
 		p.starting = true
-		err := e.Host.Domains.StartDomain(ctx, name, paused)
+		err := p.startDomain(ctx, e, paused)
 		if !fault.Is(err, fault.Refused) {
 			return err
 		}
@@ -210,6 +210,16 @@ func (p *planner) start(paused bool) step {
 		}
 		return err
 	}
+}
+
+// startDomain is the call that boots. A guest that wakes from saved memory names the
+// files that it was started with by itself.
+func (p *planner) startDomain(ctx context.Context, e *Engine, paused bool) error {
+	name := p.w.Machine.Name
+	if !p.w.Delivery.byFirmware() || p.s.domain != nil && p.s.domain.ManagedSave && !p.undefined {
+		return e.Host.Domains.StartDomain(ctx, name, paused)
+	}
+	return e.Host.Domains.StartDomainWith(ctx, name, paused, p.firmwareFiles(strings.TrimSuffix(p.s.pool.Target, "/")))
 }
 
 // definition decides what the host can do of what is asked.
@@ -343,11 +353,12 @@ func (p *planner) boot() {
 	case p.s.domain == nil:
 		cause = "new"
 	}
-	held := p.o.BeforeBoot
+	held, byDisk := p.o.BeforeBoot, p.w.Delivery != nil && !p.w.Delivery.byFirmware()
 	p.loadDelivery()
 	p.add(op(ActionStartDomain, name, cause,
-		p.start(held != nil || p.w.Delivery != nil),
+		p.start(held != nil || byDisk),
 		func(ctx context.Context, e *Engine) error { return e.Host.Domains.DestroyDomain(ctx, name) }))
+	p.dropFirmware()
 	p.handOver()
 	if held != nil {
 		resume.Cause = "the console is attached"
@@ -355,7 +366,7 @@ func (p *planner) boot() {
 			func(ctx context.Context, _ *Engine) error { return held(ctx) }, nil))
 	}
 	switch {
-	case p.w.Delivery != nil:
+	case byDisk:
 		resume.Cause = "its secrets are there"
 		p.add(resume)
 		p.finish(nameList(p.w.Delivery.Names))

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"slices"
@@ -14,6 +15,12 @@ type Setting struct{ Key, Value string }
 
 // none is the value of a key that is not there.
 const none = "none"
+
+// Keys of the definition that are named in more than one place.
+const (
+	keySecrets = "secrets"
+	keyCarrier = "secrets-by"
+)
 
 // Settings are the keys of a definition that are not at their default.
 func Settings(m *spec.Machine) []Setting {
@@ -29,12 +36,24 @@ func Settings(m *spec.Machine) []Setting {
 	add(m.CPU.Topology.CPUs() > 0, "cpu.topology", m.CPU.Topology)
 	add(m.Hugepages > 0, "hugepages", m.Hugepages)
 	add(m.Graphics != "" && m.Graphics != spec.GraphicsNone, "graphics", m.Graphics)
+	add(m.SecretsBy == spec.CarrierFirmware, keyCarrier, m.SecretsBy)
+	add(m.Systemd.Use, "systemd", systemd(m))
 	add(len(m.Devices.PCI) > 0, "devices.pci", strings.Join(m.Devices.PCI, ", "))
 	add(len(m.Devices.USB) > 0, "devices.usb", strings.Join(m.Devices.USB, ", "))
 	for i, f := range m.XML {
 		add(true, fmt.Sprintf("xml[%d]", i), fragment(f))
 	}
 	return all
+}
+
+// systemd is what systemd is told, in short: a digest tells a change of the keys.
+func systemd(m *spec.Machine) string {
+	host := cmp.Or(m.Systemd.Hostname, m.Name)
+	if len(m.Systemd.Keys) == 0 {
+		return host
+	}
+	sum := sha256.Sum256([]byte(strings.Join(m.Systemd.Keys, "\n")))
+	return fmt.Sprintf("%s, %d ssh keys (%x)", host, len(m.Systemd.Keys), sum[:4])
 }
 
 // fragment is what a fragment adds, in short. The XML itself may hold a password, and

@@ -80,6 +80,41 @@ func (c *conn) StartDomain(ctx context.Context, name string, paused bool) error 
 	})
 }
 
+// StartDomainWith boots from a copy of the persistent definition that names the files:
+// libvirt goes back to the definition itself when the guest stops. What was saved of an
+// earlier guest (managed save) it would leave lying, so there must be none.
+func (c *conn) StartDomainWith(ctx context.Context, name string, paused bool, files []engine.FirmwareFile) error {
+	return change(ctx, c, "start domain "+quoteName(name), func(l *golibvirt.Connect) error {
+		return withDomain(l, name, func(d *golibvirt.Domain) error {
+			definition, err := d.GetXMLDesc(golibvirt.DOMAIN_XML_INACTIVE | golibvirt.DOMAIN_XML_SECURE)
+			if err != nil {
+				return err
+			}
+			entries := make([]domainxml.FirmwareFile, len(files))
+			for i, f := range files {
+				entries[i] = domainxml.FirmwareFile(f)
+			}
+			text, err := domainxml.WithFirmwareFiles(definition, entries)
+			if err != nil {
+				return err
+			}
+			flags := golibvirt.DOMAIN_NONE
+			if paused && !c.place.test {
+				flags = golibvirt.DOMAIN_START_PAUSED
+			}
+			started, err := l.DomainCreateXML(text, flags)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = started.Free() }()
+			if paused && c.place.test {
+				return started.Suspend()
+			}
+			return nil
+		})
+	})
+}
+
 // ResumeDomain lets held CPUs run.
 func (c *conn) ResumeDomain(ctx context.Context, name string) error {
 	return c.onDomain(ctx, "resume", name, (*golibvirt.Domain).Resume)

@@ -154,7 +154,7 @@ func TestPack(t *testing.T) {
 	packed, err := p.Bytes()
 	require.NoError(t, err)
 	modes := map[string]int64{}
-	for r := tar.NewReader(bytes.NewReader(packed)); ; {
+	for r := tar.NewReader(bytes.NewReader(packed[0])); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			break
@@ -168,7 +168,7 @@ func TestPack(t *testing.T) {
 		"ssh/ssh_host_ed25519_key": 0o600, "ssh/ssh_host_ed25519_key.pub": 0o644,
 	}, modes)
 	p.Wipe()
-	assert.NotContains(t, string(packed), canary)
+	assert.NotContains(t, string(packed[0]), canary)
 
 	p = secret.NewPack(true)
 	for i := range 5 {

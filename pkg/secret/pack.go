@@ -86,8 +86,8 @@ func (p *Pack) file(name string, content []byte, mode int64) {
 	}
 }
 
-// Bytes ends the pack and gives it; the caller wipes it.
-func (p *Pack) Bytes() ([]byte, error) {
+// Bytes ends the pack and gives it, which is one; the caller wipes it.
+func (p *Pack) Bytes() ([][]byte, error) {
 	if p.err == nil {
 		p.err = p.tar.Close()
 	}
@@ -95,7 +95,7 @@ func (p *Pack) Bytes() ([]byte, error) {
 		p.Wipe()
 		return nil, p.err
 	}
-	return p.buffer.Bytes(), nil
+	return [][]byte{p.buffer.Bytes()}, nil
 }
 
 // Wipe forgets what is in it.

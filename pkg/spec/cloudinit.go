@@ -69,22 +69,74 @@ func cloudInitField() field {
 }
 
 func cloudInitFields(t *CloudInit) fieldTable {
-	matching := func(dst *string, want, pattern string, length int, hint string) func(*parser, value) {
-		return func(p *parser, v value) {
-			s, ok := p.text1(v, "text", hint)
-			switch {
-			case !ok:
-			case len(s) > length || !regexp.MustCompile(pattern).MatchString(s):
-				p.add(v.at, v.path, fmt.Sprintf("%s cannot be %s", quote(s), want), hint)
-			default:
-				*dst = s
-			}
+	keys := publicKeysField("Public keys that may log in as the user. [] is none.", &t.Keys, &t.KeysSet)
+	hostname := hostnameField("The guest's host name.", &t.Hostname)
+	return fieldTable{
+		{
+			Field: Field{
+				Key: "user", Type: "name", Default: "your own user name", Example: "me",
+				Doc: "The user who can log in with the ssh keys, and use sudo; the image's own default user gets this name.",
+			},
+			words:  []string{"username", "login", "users", "name"},
+			schema: text(userPattern, userLength),
+			read:   readLine(&t.User, "the name of a user", userPattern, userLength, "use lower-case letters, digits, - and _"),
+		},
+		keys,
+		hostname,
+		{
+			Field: Field{
+				Key: "user-data", Type: "file", Default: "none", Example: "web.cloud-config",
+				Doc: "A file of your own for cloud-init, relative to the project: #cloud-config, a script, or whatever else it takes. " +
+					"It comes after what vmctl says, so that in a cloud-config your keys win.",
+			},
+			words:  []string{"userdata", "user_data", "config", "cloud-config"},
+			schema: text(ownFilePattern, pathLength),
+			read:   readLine(&t.UserData, "a file", ownFilePattern, pathLength, "write its path, relative to the project"),
+		},
+		{
+			Field: Field{
+				Key: "network-config", Type: "file", Default: "the image's own: DHCP on each card", Example: "web.network",
+				Doc: "A file with cloud-init's network configuration (version 1 or 2), relative to the project.",
+			},
+			words:  []string{"network", "networkconfig", "netplan"},
+			schema: text(ownFilePattern, pathLength),
+			read:   readLine(&t.NetworkConfig, "a file", ownFilePattern, pathLength, "write its path, relative to the project"),
+		},
+	}
+}
+
+// readLine takes text of a pattern.
+func readLine(dst *string, want, pattern string, length int, hint string) func(*parser, value) {
+	return func(p *parser, v value) {
+		s, ok := p.text1(v, "text", hint)
+		switch {
+		case !ok:
+		case len(s) > length || !regexp.MustCompile(pattern).MatchString(s):
+			p.add(v.at, v.path, fmt.Sprintf("%s cannot be %s", quote(s), want), hint)
+		default:
+			*dst = s
 		}
 	}
-	keys := texts(field{
+}
+
+func hostnameField(doc string, dst *string) field {
+	return field{
+		Field: Field{
+			Key: "hostname", Type: "host name", Default: "the machine's name", Example: "web.example.org", Doc: doc,
+		},
+		words:  []string{"host", "fqdn", "local-hostname"},
+		schema: text(hostnamePattern, hostnameLength),
+		read:   readLine(dst, "a host name", hostnamePattern, hostnameLength, "use letters, digits and hyphens, and dots between names"),
+	}
+}
+
+// publicKeysField takes public ssh keys, or files with them; given says that it was
+// there, even without any.
+func publicKeysField(doc string, dst *[]string, given *bool) field {
+	f := texts(field{
 		Field: Field{
 			Key: "ssh-keys", Type: "list of public keys or files with them", Default: "~/.ssh/*.pub", Example: `["keys/me.pub"]`,
-			Doc: "Public keys that may log in as the user. [] is none.",
+			Doc: doc,
 		},
 		words: []string{"ssh-key", "keys", "authorized-keys", "ssh-authorized-keys", "ssh_authorized_keys"},
 	}, `^[^\x00-\x1f\x7f]+$`, keyLength, maxKeys, func(p *parser, entry value, s string) {
@@ -94,55 +146,16 @@ func cloudInitFields(t *CloudInit) fieldTable {
 		case len(s) > keyLength || !regexp.MustCompile(`^[^\x00-\x1f\x7f]+$`).MatchString(s):
 			p.add(entry.at, entry.path, "this is neither one public key nor a file", "")
 		default:
-			t.Keys = append(t.Keys, s)
+			*dst = append(*dst, s)
 		}
 	})
-	read := keys.read
-	keys.read = func(p *parser, v value) {
-		t.KeysSet = true
+	read := f.read
+	f.read = func(p *parser, v value) {
+		*given = true
 		if list, ok := v.node.(*ast.SequenceNode); ok && len(list.Values) == 0 {
 			return
 		}
 		read(p, v)
 	}
-	return fieldTable{
-		{
-			Field: Field{
-				Key: "user", Type: "name", Default: "your own user name", Example: "me",
-				Doc: "The user who can log in with the ssh keys, and use sudo; the image's own default user gets this name.",
-			},
-			words:  []string{"username", "login", "users", "name"},
-			schema: text(userPattern, userLength),
-			read:   matching(&t.User, "the name of a user", userPattern, userLength, "use lower-case letters, digits, - and _"),
-		},
-		keys,
-		{
-			Field: Field{
-				Key: "hostname", Type: "host name", Default: "the machine's name", Example: "web.example.org",
-				Doc: "The guest's host name.",
-			},
-			words:  []string{"host", "fqdn", "local-hostname"},
-			schema: text(hostnamePattern, hostnameLength),
-			read:   matching(&t.Hostname, "a host name", hostnamePattern, hostnameLength, "use letters, digits and hyphens, and dots between names"),
-		},
-		{
-			Field: Field{
-				Key: "user-data", Type: "file", Default: "none", Example: "web.cloud-config",
-				Doc: "A file of your own for cloud-init, relative to the project: #cloud-config, a script, or whatever else it takes. " +
-					"It comes after what vmctl says, so that in a cloud-config your keys win.",
-			},
-			words:  []string{"userdata", "user_data", "config", "cloud-config"},
-			schema: text(ownFilePattern, pathLength),
-			read:   matching(&t.UserData, "a file", ownFilePattern, pathLength, "write its path, relative to the project"),
-		},
-		{
-			Field: Field{
-				Key: "network-config", Type: "file", Default: "the image's own: DHCP on each card", Example: "web.network",
-				Doc: "A file with cloud-init's network configuration (version 1 or 2), relative to the project.",
-			},
-			words:  []string{"network", "networkconfig", "netplan"},
-			schema: text(ownFilePattern, pathLength),
-			read:   matching(&t.NetworkConfig, "a file", ownFilePattern, pathLength, "write its path, relative to the project"),
-		},
-	}
+	return f
 }

@@ -60,6 +60,7 @@ func fields() fieldTable {
 		},
 		volumesField(),
 		secretsField(),
+		carrierField(),
 		{
 			Field: Field{
 				Key: "identity", Type: "true or false", Default: "false", Example: "true",
@@ -122,6 +123,7 @@ func fields() fieldTable {
 		},
 		interfacesField(),
 		cloudInitField(),
+		systemdField(),
 		readyField(),
 		sshField(),
 		{

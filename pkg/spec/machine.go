@@ -23,6 +23,8 @@ type Machine struct {
 	Volumes []Volume
 	// Secrets are what is handed over to the guest at each boot, sorted by name.
 	Secrets []Secret
+	// SecretsBy is how they come into the guest; empty is CarrierDisk.
+	SecretsBy Carrier
 	// Identity says that vmctl makes the machine's ssh host key and keeps it.
 	Identity bool
 	// Accel says how the guest's CPU is run.
@@ -56,6 +58,8 @@ type Machine struct {
 	Shares []Share
 	// CloudInit is what cloud-init in the guest is told.
 	CloudInit CloudInit
+	// Systemd is what systemd in the guest is told.
+	Systemd Systemd
 	// Ready says when the guest is ready; the zero value leaves it to the guest.
 	Ready Ready
 	// XML is put into the domain's.

@@ -179,6 +179,7 @@ func (p *parser) together() {
 		p.add(p.keys["secure-boot"], "secure-boot", "secure boot needs UEFI firmware", "add firmware: efi")
 	}
 	p.networks()
+	p.carried()
 	for _, share := range p.m.Shares {
 		if i := slices.IndexFunc(p.m.Volumes, func(v Volume) bool { return v.Mount == share.Target }); i >= 0 {
 			at := "shares." + share.Tag + ".target"

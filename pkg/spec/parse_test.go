@@ -76,6 +76,13 @@ func TestParseGood(t *testing.T) {
 				{Add: "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n  <qemu:arg value='-snapshot'/>\n</qemu:commandline>\n"},
 			}
 		},
+		"firmware": func(m *spec.Machine) {
+			m.Identity, m.SecretsBy = true, spec.CarrierFirmware
+			m.Secrets = []spec.Secret{{Name: "abcdefghijklmnopqrstuvwxyz12", Env: "TOKEN"}, {Name: "db.password", File: "~/.secrets/db"}}
+			m.Systemd = spec.Systemd{Use: true, Hostname: "web.example.org", KeysSet: true, Keys: []string{
+				"keys/me.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP8CRwsTRykVGM4NfA8dipjzKmZ9651GVBAHsjJEJ0rC",
+			}}
+		},
 		"interfaces": func(m *spec.Machine) {
 			m.Interfaces = []spec.Interface{
 				{Link: spec.LinkNetwork, Name: "default", MAC: "52:54:00:ab:cd:ef", Address: netip.MustParseAddr("192.168.122.50")},

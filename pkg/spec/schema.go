@@ -31,7 +31,7 @@ func Schema() []byte {
 	}
 	forwards.If.Required = []string{"ports"}
 	twice := &jsonschema.Schema{Not: &jsonschema.Schema{Required: []string{"network", "interfaces"}}}
-	root.AllOf = append([]*jsonschema.Schema{when("secure-boot", true, "firmware", FirmwareEFI), forwards, twice}, sourceRules()...)
+	root.AllOf = append([]*jsonschema.Schema{when("secure-boot", true, "firmware", FirmwareEFI), forwards, twice, carrierRule()}, sourceRules()...)
 	// Encoding a schema that this package made itself cannot fail.
 	data, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {

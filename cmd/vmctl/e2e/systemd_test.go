@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -125,7 +126,41 @@ func TestSecretsInSystemd(t *testing.T) {
 	assert.Empty(t, in("grep -rl "+canaries[2]+" /var/lib/vmctl"))
 	assert.Equal(t, canaries[2], in("rm -rf /run/credstore; systemctl start vmctl-credentials; cat /run/credstore/*"))
 
-	pr.ok(t, "secret", "push", "keeper")
+	pr.ok(t, "secret", "push", "--via", "disk", "keeper")
 	assert.Equal(t, canaries[0], in("cat /run/credstore/db.password"))
+	keeperByFirmware(t, pr, in, key)
 	pr.ok(t, "down", "--force", "--volumes", "--yes", "keeper")
+}
+
+// keeperByFirmware boots the same guest once more: by fw_cfg systemd takes secrets without
+// anything of vmctl's in the guest, and by SMBIOS who may log in.
+func keeperByFirmware(t *testing.T, pr *project, in func(string) string, hostKey string) {
+	t.Helper()
+	const public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP8CRwsTRykVGM4NfA8dipjzKmZ9651GVBAHsjJEJ0rC"
+	pr.edit(t, "keeper", ", persist: true", "")
+	pr.edit(t, "keeper", "identity: true", "identity: true\nsecrets-by: fw_cfg\nsystemd: {ssh-keys: ["+public+"]}")
+	in("rm -rf /etc/systemd/system/*/vmctl-credentials.service /var/lib/vmctl /usr/lib/vmctl /etc/ssh/ssh_host_*; sync")
+	began := time.Now()
+	pr.ok(t, "up", "--restart", "keeper")
+	eventually(t, func() bool { return in("systemctl is-active test.service") == "active" })
+	assert.Equal(t, canaries[0], in("cat /run/used"))
+	eventually(t, func() bool { return in("systemctl is-active ssh.service") == "active" })
+	assert.Contains(t, in("ssh-keyscan -t ed25519 127.0.0.1 2>/dev/null"), hostKey)
+	assert.Equal(t, public+" 600", in("cat /root/.ssh/authorized_keys; stat -c ' %a' /root/.ssh/authorized_keys"))
+
+	// QEMU has them until it ends, for a guest that reboots by itself; the host has them nowhere.
+	assert.Equal(t, canaries[0], in("cat /sys/firmware/qemu_fw_cfg/by_name/opt/io.systemd.credentials/db.password/raw"))
+	for _, args := range [][]string{{"keeper"}, {"--inactive", "keeper"}} {
+		assert.NotContains(t, pr.p.virsh(t, append([]string{"dumpxml"}, args...)...), canaries[0])
+	}
+	assert.NotContains(t, pr.p.virsh(t, "dumpxml", "--inactive", "keeper"), "fwcfg")
+	leaks(t, pr.p, began, []string{canaries[2]})
+	assert.Empty(t, in("ls /run/credstore"))
+
+	// Its agent takes changed ones, in a guest that has nothing of vmctl's.
+	pr.edit(t, "keeper", "[echo, "+canaries[0]+"]", "[echo, "+canaries[3]+"]")
+	assert.Contains(t, pr.ok(t, "secret", "push", "-o", "json", "keeper").out, `"via": "agent"`)
+	assert.Equal(t, canaries[3], in("cat /run/credentials/@system/db.password"))
+	assert.Equal(t, canaries[3], in("systemctl restart test.service; cat /run/used"))
+	assert.Empty(t, in("ls -A /run | grep vmctl-"))
 }

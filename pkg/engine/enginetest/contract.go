@@ -63,6 +63,7 @@ func Run(t *testing.T, newHost func(t *testing.T) *engine.Host, f Features) {
 		{"ExtraDisks", extraDisks},
 		{"AttachDisk", attachDisk},
 		{"LendDisk", lendDisk},
+		{"FirmwareFiles", firmwareFiles},
 		{"DiskUsers", diskUsers},
 		{"Encrypted", encrypted},
 	} {

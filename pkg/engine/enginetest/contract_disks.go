@@ -1,7 +1,9 @@
 package enginetest
 
 import (
+	"bytes"
 	"context"
+	"path"
 
 	"github.com/stretchr/testify/require"
 
@@ -145,4 +147,41 @@ func lendDisk(s *suite) {
 	require.Empty(s, s.domain(Machine).Attached)
 	s.ok(domains.StartDomain(ctx, Machine, true))
 	require.Empty(s, s.domain(Machine).Live.Attached)
+}
+
+// firmwareFiles: QEMU reads files while it starts, and the definition stays without them.
+func firmwareFiles(s *suite) {
+	ctx, domains := s.Context(), s.host.Domains
+	d := s.makeDisks()
+	s.ok(domains.DefineDomain(ctx, d))
+	s.Cleanup(func() { _ = domains.DestroyDomain(context.Background(), Machine) })
+	const odd = 77
+	file := engine.FirmwareFile{Name: spec.FirmwarePrefix + "db", Path: path.Dir(d.Root) + "/db.img"}
+	if s.features.Files {
+		require.Error(s, domains.StartDomainWith(ctx, Machine, true, []engine.FirmwareFile{file}), "a file that is not there")
+		require.Equal(s, engine.StateShutOff, s.domain(Machine).State)
+	}
+	s.ok(s.host.Volumes.CreateVolume(ctx, "db.img", "raw", odd))
+	if s.features.Content {
+		s.ok(s.host.Volumes.Upload(ctx, "db.img", bytes.NewReader(bytes.Repeat([]byte("x"), odd)), odd, nil))
+		v, err := s.host.Volumes.Volume(ctx, "db.img")
+		s.ok(err)
+		require.Equal(s, spec.Size(odd), v.Capacity, "a credential has its length to the byte")
+	}
+	s.ok(domains.StartDomainWith(ctx, Machine, true, []engine.FirmwareFile{file}))
+	got := s.domain(Machine)
+	require.Equal(s, engine.StatePaused, got.State)
+	require.False(s, got.Transient)
+	require.Equal(s, &d.Record, got.Live.Record)
+	s.is(fault.Refused, domains.StartDomainWith(ctx, Machine, true, []engine.FirmwareFile{file}), "starting what runs")
+	s.ok(s.host.Volumes.DeleteVolume(ctx, "db.img"))
+	s.ok(domains.ResumeDomain(ctx, Machine))
+	text, err := domains.DomainXML(ctx, Machine, true)
+	s.ok(err)
+	require.NotContains(s, text, "db.img")
+	s.ok(domains.DestroyDomain(ctx, Machine))
+	s.ok(domains.StartDomain(ctx, Machine, true))
+	text, err = domains.DomainXML(ctx, Machine, false)
+	s.ok(err)
+	require.NotContains(s, text, "db.img", "the next boot is without")
 }

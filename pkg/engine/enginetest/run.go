@@ -17,26 +17,54 @@ func (h *Host) StartDomain(ctx context.Context, name string, paused bool) error 
 	if paused {
 		args = on(name, "paused")
 	}
-	return change(ctx, h, "StartDomain", args, func() error {
-		d, err := h.find(name)
-		if err != nil {
-			return err
+	return change(ctx, h, "StartDomain", args, func() error { return h.start(name, paused, nil) })
+}
+
+// StartDomainWith implements engine.Domains. The guest finds the files as long as it runs.
+func (h *Host) StartDomainWith(ctx context.Context, name string, paused bool, files []engine.FirmwareFile) error {
+	args := on(name)
+	for _, f := range files {
+		args = append(args, " ", f.Name)
+	}
+	return change(ctx, h, "StartDomainWith", args, func() error {
+		var content []byte
+		for _, f := range files {
+			v := h.volumes[path.Base(f.Path)]
+			if v == nil {
+				return fault.New(fault.NotFound, "cannot start domain %s: there is no %s", name, f.Path)
+			}
+			content = append(content, v.content...)
 		}
-		if d.state.Active() {
-			return fault.New(fault.Refused, "cannot start domain %s: it is running already", name)
+		err := h.start(name, paused, files)
+		if err == nil {
+			h.taken[name] = content
 		}
-		if err := h.startable(d); err != nil {
-			return err
-		}
-		d.live, d.memory, d.cpus = d.config.copy(), d.config.memory, d.config.cpus
-		d.guest, d.managedSave, d.state = h.guests[name], false, engine.StatePaused
-		h.newLog(d)
-		h.tell(name, engine.EventStarted)
-		if !paused {
-			h.boot(d)
-		}
-		return nil
+		return err
 	})
+}
+
+func (h *Host) start(name string, paused bool, files []engine.FirmwareFile) error {
+	d, err := h.find(name)
+	if err != nil {
+		return err
+	}
+	if d.state.Active() {
+		return fault.New(fault.Refused, "cannot start domain %s: it is running already", name)
+	}
+	if err := h.startable(d); err != nil {
+		return err
+	}
+	d.live, d.memory, d.cpus = d.config.copy(), d.config.memory, d.config.cpus
+	d.guest, d.state = h.guests[name], engine.StatePaused
+	if files == nil {
+		d.managedSave = false
+	}
+	h.newLog(d)
+	h.tell(name, engine.EventStarted)
+	if !paused {
+		h.boot(d)
+	}
+	return nil
 }
 
 // startable says what QEMU would say.

@@ -58,7 +58,7 @@ func Render(c Config) (string, error) {
 	}
 	for _, p := range []part{
 		platform, firmware, cpu, memory, clock, power,
-		rootDisk, disks, shares, mounts, ports, usb, network, serial, agent, channel, rng, balloon,
+		rootDisk, disks, shares, mounts, systemd, smbiosFits, ports, usb, network, serial, agent, channel, rng, balloon,
 		tpm, watchdog, graphics, hostdevs,
 	} {
 		if err := p(c, d); err != nil {
