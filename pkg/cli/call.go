@@ -37,6 +37,8 @@ type call struct {
 	// without secrets.
 	guarding sync.Once
 	unguard  func()
+	// ring has the identities that were unlocked.
+	ring secret.Ring
 }
 
 func newCall(deps *Deps, l *line) *call {

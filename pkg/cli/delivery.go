@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -68,13 +67,14 @@ type collection interface {
 // leaves no core dump.
 func (c *call) readSecrets(ctx context.Context, t *target, secrets []spec.Secret, key bool, into collection) ([][]byte, error) {
 	c.guard()
-	keys, err := c.keys()
+	keys, err := c.keys(ctx)
 	if err != nil {
 		return nil, err
 	}
 	reader := secret.Reader{
 		Dir: t.project.Dir, Getenv: c.secretEnv,
 		Warn: func(text string) { c.note(t.name, errors.New(text)) },
+		Ask:  c.askPassphrase(ctx),
 		Keys: []secret.Identities{keys.Operator, keys.Of(t.project.Dir, t.name)},
 	}
 	for _, s := range secrets {
@@ -96,12 +96,6 @@ func (c *call) readSecrets(ctx context.Context, t *target, secrets []spec.Secret
 		own.Wipe()
 	}
 	return into.Bytes()
-}
-
-// keys are where the machines' own keys are.
-func (c *call) keys() (secret.Keys, error) {
-	dirs, err := c.dirs()
-	return secret.Keys{Dir: filepath.Join(dirs.State, "keys"), Getenv: c.deps.getenv}, err
 }
 
 // hideSecrets takes the variables that hold a machine's secrets out of the environment,

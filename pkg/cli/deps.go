@@ -34,6 +34,8 @@ type Deps struct {
 	// Unsetenv takes a variable out of the environment of programs that are started; nil
 	// leaves all in.
 	Unsetenv func(name string)
+	// PassphraseWork is how hard it is to try out passphrases (scrypt's factor); 0 is age's own.
+	PassphraseWork int
 	// Root says that the user is root.
 	Root bool
 	// Token tells this client's uploads to a host from those of others.

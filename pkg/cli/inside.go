@@ -13,7 +13,6 @@ import (
 	"vmctl/pkg/fault"
 	"vmctl/pkg/guest"
 	"vmctl/pkg/progress"
-	"vmctl/pkg/secret"
 	"vmctl/pkg/spec"
 )
 
@@ -248,7 +247,7 @@ func (m *reachable) vouch(ctx context.Context, known guest.Known) error {
 	if err != nil {
 		return err
 	}
-	if made := m.identity(); made != "" && !slices.Contains(keys, made) {
+	if made := m.identity(ctx); made != "" && !slices.Contains(keys, made) {
 		return known.Learn(append(keys, made))
 	}
 	if len(keys) > 0 {
@@ -274,15 +273,14 @@ func (m *reachable) reportedKeys() []guest.HostKey {
 
 // identity is the host key that vmctl made for the machine and hands over at each boot, or
 // empty.
-func (m *reachable) identity() guest.HostKey {
+func (m *reachable) identity(ctx context.Context) guest.HostKey {
 	if !m.made {
 		return ""
 	}
-	dirs, err := m.c.dirs()
+	keys, err := m.c.keys(ctx)
 	if err != nil {
 		return ""
 	}
-	keys := secret.Keys{Dir: filepath.Join(dirs.State, "keys"), Getenv: m.c.deps.getenv}
 	public, err := keys.Public(m.project, m.name)
 	if err != nil {
 		return ""

@@ -19,7 +19,8 @@ func keyCommand() *command {
 				"and the age recipient that follows from it as ssh-to-age has it, which sops takes. What is encrypted to one of them can be decrypted in the guest from its first boot on: " +
 				"the key is handed over before services start, as /etc/ssh/ssh_host_ed25519_key.",
 			"The private key is kept in vmctl's state directory (~/.local/state/vmctl/keys), encrypted with age to an identity beside it, or to the one in the file that VMCTL_AGE_IDENTITY names. " +
-				"That protects a copy of the one without the other; it does not protect from somebody who can read your files.",
+				"That protects a copy of the one without the other; somebody who can read your files has both, unless --set-passphrase locks the identity: then up, start and " +
+				"secret push ask for the passphrase when they need the key. In scripts VMCTL_PASSPHRASE_FILE names a file whose first line it is.",
 		},
 		args: &arguments{
 			usage: "NAME", one: "the name of a machine", least: 0, most: 1, hint: "vmctl list shows the machines",
@@ -34,9 +35,13 @@ func keyCommand() *command {
 		options: []option{
 			{name: "rotate", help: "make a new key; what is encrypted to the old one alone is lost to the machine"},
 			{name: "operator", help: "print the age recipient of vmctl itself, to which secrets with age: can be encrypted"},
+			{name: "set-passphrase", help: "lock vmctl's own identity with a passphrase, or with another one"},
+			{name: "remove-passphrase", help: "keep vmctl's own identity without a passphrase"},
+			{name: "passphrase-file", kind: isText, value: "FILE", help: "take the new passphrase from the first line of a file"},
 		},
 		examples: []example{
 			{"vmctl key example", ""},
+			{"vmctl key --set-passphrase", "lock vmctl's identity, or change what locks it"},
 			{`vmctl key example | grep ^age1`, "the recipient for .sops.yaml"},
 			{"vmctl key --operator", "the recipient for age -r"},
 		},
@@ -57,10 +62,13 @@ type keyResult struct {
 	File string `json:"file"`
 }
 
-func runKey(_ context.Context, c *call, in *urfave.Context) error {
-	keys, err := c.keys()
+func runKey(ctx context.Context, c *call, in *urfave.Context) error {
+	keys, err := c.keys(ctx)
 	if err != nil {
 		return err
+	}
+	if in.Bool("set-passphrase") || in.Bool("remove-passphrase") || in.String("passphrase-file") != "" {
+		return c.changePassphrase(ctx, keys, in)
 	}
 	if in.Bool("operator") {
 		return c.operatorKey(keys, in.Bool("rotate"))

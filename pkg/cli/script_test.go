@@ -156,7 +156,8 @@ func (s *script) run(ts *testscript.TestScript, args []string) int {
 	s.interrupt = cancel
 	cwd := ts.MkAbs(".")
 	code := Main(ctx, args, &Deps{
-		Version: "1.2.3", Streams: streams, Terminal: streams.Out, Root: ts.Getenv("ROOT") != "",
+		PassphraseWork: 10,
+		Version:        "1.2.3", Streams: streams, Terminal: streams.Out, Root: ts.Getenv("ROOT") != "",
 		Getwd: func() (string, error) { return cwd, nil },
 		OpenHost: func(_ context.Context, uri string) (*engine.Host, io.Closer, error) {
 			if s.dial != nil {

@@ -12,6 +12,7 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/agessh"
 	"filippo.io/age/armor"
+	"golang.org/x/crypto/ssh"
 
 	"vmctl/pkg/fault"
 )
@@ -37,6 +38,9 @@ func (r Reader) decrypt(encrypted []byte, name string) ([]byte, error) {
 		source = armor.NewReader(bytes.NewReader(bytes.TrimLeft(encrypted, " \t\r\n")))
 	}
 	plain, err := age.Decrypt(source, identities...)
+	if locked := said(err); locked != nil {
+		return nil, locked
+	}
 	var none *age.NoIdentityMatchError
 	switch {
 	case errors.As(err, &none):
@@ -73,7 +77,7 @@ func (r Reader) identities() (all []age.Identity, where string, err error) {
 		}
 		all = append(all, parsed...)
 	}
-	parsed, err := IdentityFile(where)
+	parsed, err := IdentityFile(where, r.Ask, &Ring{})
 	if err != nil && (explicit || !errors.Is(err, fs.ErrNotExist)) {
 		return nil, where, err
 	}
@@ -88,30 +92,44 @@ func (r Reader) identities() (all []age.Identity, where string, err error) {
 	return all, where, nil
 }
 
-// IdentityFile reads a file of age identities, or with one ssh private key that has no
-// passphrase.
-func IdentityFile(path string) ([]age.Identity, error) {
+// IdentityFile reads a file of age identities, or with one ssh private key. A passphrase
+// that locks it is asked for when it is needed.
+func IdentityFile(path string, ask Ask, ring *Ring) ([]age.Identity, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
 	defer func() { _ = file.Close() }()
 	content, err := io.ReadAll(io.LimitReader(file, maxIdentities))
-	defer Wipe(content)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	if bytes.Contains(content, []byte("PRIVATE KEY-----")) {
-		identity, err := agessh.ParseIdentity(content)
-		if err != nil {
-			return nil, fault.New(fault.Invalid, "%s is no ssh key that can be used: it has a passphrase, or is neither ed25519 nor RSA", path).
-				WithHint("make an age identity for vmctl: age-keygen -o FILE")
-		}
-		return []age.Identity{identity}, nil
+	if isLocked(content) {
+		return []age.Identity{&locked{path, content, ask, ring}}, nil
 	}
+	if bytes.Contains(content, []byte("PRIVATE KEY-----")) {
+		return sshIdentity(path, content, ask)
+	}
+	defer Wipe(content)
 	identities, err := age.ParseIdentities(bytes.NewReader(content))
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "%s does not hold age identities", path).WithHint("age-keygen makes one")
+		return nil, noIdentities(path)
 	}
 	return identities, nil
+}
+
+func noIdentities(path string) error {
+	return fault.New(fault.Invalid, "%s does not hold age identities", path).WithHint("age-keygen makes one")
+}
+
+func sshIdentity(path string, content []byte, ask Ask) ([]age.Identity, error) {
+	identity, err := agessh.ParseIdentity(content)
+	if missing, ok := errors.AsType[*ssh.PassphraseMissingError](err); ok && missing.PublicKey != nil {
+		identity, err = agessh.NewEncryptedSSHIdentity(missing.PublicKey, content, func() ([]byte, error) { return ask(path) })
+	}
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%s is no ssh key that can be used: it is damaged, or neither ed25519 nor RSA", path).
+			WithHint("make an age identity for vmctl: age-keygen -o FILE")
+	}
+	return []age.Identity{identity}, nil
 }

@@ -12,26 +12,26 @@ import (
 	"path/filepath"
 
 	"filippo.io/age"
-	"filippo.io/age/agessh"
 
 	"vmctl/pkg/fault"
 )
 
-// identityVariable names a file with the age identity, or ssh key, that the machines'
-// keys are encrypted to, in place of the one that vmctl makes.
-const identityVariable = "VMCTL_AGE_IDENTITY"
-
 // Keys keeps the machines' keys on the client, each encrypted with age to the operator's
 // identity. That protects a copy of the directory, as in a backup, that the identity is
-// not in; whoever can read the operator's files can read both.
+// not in; whoever can read the operator's files can read both, unless a passphrase locks
+// the identity.
 type Keys struct {
 	// Dir is where they are kept.
 	Dir string
 	// Getenv gives variables of vmctl's environment.
 	Getenv func(string) string
+	// Ask is asked for passphrases of identities that have one.
+	Ask Ask
+	// Ring remembers what was unlocked; nil forgets it.
+	Ring *Ring
+	// Work is the factor of scrypt for a new passphrase; 0 is age's own.
+	Work int
 }
-
-func (k Keys) operatorFile() string { return filepath.Join(k.Dir, "operator.txt") }
 
 // file is where a machine's key is kept. Machines of different projects may have one name
 // and are different machines.
@@ -44,43 +44,6 @@ func publicFile(file string) string { return file[:len(file)-len(".age")] + ".pu
 
 // File is where a machine's key is, or would be.
 func (k Keys) File(project, machine string) string { return k.file(project, machine) }
-
-// Operator are the operator's identities; they are made the first time.
-func (k Keys) Operator() ([]age.Identity, error) {
-	if file := k.Getenv(identityVariable); file != "" {
-		return IdentityFile(file)
-	}
-	identities, err := IdentityFile(k.operatorFile())
-	if !errors.Is(err, fs.ErrNotExist) {
-		return identities, err
-	}
-	fresh, err := age.GenerateX25519Identity()
-	if err != nil {
-		return nil, err
-	}
-	text := []byte("# vmctl's own age identity: the machines' keys beside it are encrypted to it.\n# public key: " +
-		fresh.Recipient().String() + "\n" + fresh.String() + "\n")
-	defer Wipe(text)
-	if err := create(k.operatorFile(), text); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	return IdentityFile(k.operatorFile())
-}
-
-// OperatorRecipient is what others encrypt to so that vmctl can read it; empty for an ssh
-// key.
-func (k Keys) OperatorRecipient() (string, error) {
-	identities, err := k.Operator()
-	if err != nil {
-		return "", err
-	}
-	for _, identity := range identities {
-		if own, ok := identity.(*age.X25519Identity); ok {
-			return own.Recipient().String(), nil
-		}
-	}
-	return "", nil
-}
 
 // Public is the public half of a machine's key; NotFound when it has none.
 func (k Keys) Public(project, machine string) (*Public, error) {
@@ -123,6 +86,9 @@ func (k Keys) Load(project, machine string) (*HostKey, error) {
 	}
 	plain, err := open(encrypted, identities)
 	defer Wipe(plain)
+	if locked := said(err); locked != nil {
+		return nil, locked
+	}
 	var key *HostKey
 	if err == nil {
 		key, err = parseHostKey(plain)
@@ -201,21 +167,9 @@ func (k Keys) write(project, machine string, put func(file string, content []byt
 
 // seal encrypts to all identities that can be encrypted to.
 func seal(plain []byte, identities []age.Identity) ([]byte, error) {
-	var recipients []age.Recipient
-	for _, identity := range identities {
-		switch own := identity.(type) {
-		case *age.X25519Identity:
-			recipients = append(recipients, own.Recipient())
-		case *age.HybridIdentity:
-			recipients = append(recipients, own.Recipient())
-		case *agessh.Ed25519Identity:
-			recipients = append(recipients, own.Recipient())
-		case *agessh.RSAIdentity:
-			recipients = append(recipients, own.Recipient())
-		}
-	}
-	if len(recipients) == 0 {
-		return nil, fault.New(fault.Invalid, "the operator's identity is none that can be encrypted to").WithHint("make one: age-keygen -o FILE, and name it in %s", identityVariable)
+	recipients, err := recipientsOf(identities)
+	if err != nil {
+		return nil, err
 	}
 	var out bytes.Buffer
 	w, err := age.Encrypt(&out, recipients...)

@@ -29,6 +29,8 @@ type Reader struct {
 	Getenv func(string) string
 	// Warn is told of what a person should see to; it never gets a secret.
 	Warn func(text string)
+	// Ask is asked for passphrases of the person's own identities.
+	Ask Ask
 	// Keys are the age identities beside the person's own: vmctl's, and the machine's.
 	Keys []Identities
 }
