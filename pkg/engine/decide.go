@@ -31,7 +31,7 @@ func (p *planner) decide(d *Definition) error {
 			WithHint("install it on the host (Debian and Ubuntu: apt install swtpm swtpm-tools), or write tpm: false")
 	}
 	if n := len(d.Machine.XML); n > 0 {
-		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("adds XML of the definition's own to the domain: %d of xml", n))
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("changes the domain's XML as the definition says: %d of xml", n))
 	}
 	return nil
 }

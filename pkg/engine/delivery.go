@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -37,26 +35,12 @@ const DeliverySize = 4 * spec.MiB
 // SerialDelivery is what the guest finds the disk by.
 const SerialDelivery = "vmctl-creds"
 
-// DeliveryVolume is the name of the disk's volume, and that of the first file for fw_cfg.
+// DeliveryVolume is the name of the disk's volume.
 func DeliveryVolume(machine string) string { return volumePrefix(machine) + "secrets.img" }
 
-// deliveryVolume is the name of the file of one credential. The first is made first and
-// goes last: without it there is none.
-func deliveryVolume(machine string, n int) string {
-	if n == 0 {
-		return DeliveryVolume(machine)
-	}
-	return volumePrefix(machine) + deliveryBegins + strconv.Itoa(n) + ".img"
-}
-
-const deliveryBegins = "secrets."
-
-var deliveryName = regexp.MustCompile(`^secrets(\.[0-9]+)?\.img$`)
-
-// isDelivery says whether a volume of the machine carries secrets.
+// isDelivery says whether a volume of the machine carries secrets, or did.
 func isDelivery(machine, volume string) bool {
-	rest, ours := strings.CutPrefix(volume, volumePrefix(machine))
-	return ours && deliveryName.MatchString(rest)
+	return volume == DeliveryVolume(machine) || isFirmware(machine, volume)
 }
 
 func (d *Delivery) names() []string {
@@ -68,31 +52,16 @@ func (d *Delivery) names() []string {
 
 // delivering is how far a delivery that was begun has come.
 type delivering struct {
-	// volumes are those that are there, in the order in which they were made.
-	volumes []Volume
-	// lent says that the running guest has the disk.
-	lent bool
+	// volume says that the disk's volume is there, lent that the running guest has it.
+	volume, lent bool
+	// files are those for fw_cfg.
+	files []Volume
 }
 
-func (e *Engine) observeDelivery(ctx context.Context, machine string, s *snapshot) (err error) {
-	s.delivering.volumes, err = e.deliveryVolumes(ctx, machine)
+func (e *Engine) observeDelivery(ctx context.Context, machine string, s *snapshot) error {
+	v, err := found(e.Host.Volumes.Volume(ctx, DeliveryVolume(machine)))
+	s.delivering.volume = v != nil
 	return err
-}
-
-// deliveryVolumes are the volumes with secrets of a machine.
-func (e *Engine) deliveryVolumes(ctx context.Context, machine string) ([]Volume, error) {
-	first, err := found(e.Host.Volumes.Volume(ctx, DeliveryVolume(machine)))
-	if err != nil || first == nil {
-		return nil, err
-	}
-	more, err := e.Host.Volumes.ListVolumes(ctx, volumePrefix(machine)+deliveryBegins)
-	all := []Volume{*first}
-	for _, v := range more {
-		if v.Name != first.Name && isDelivery(machine, v.Name) {
-			all = append(all, v)
-		}
-	}
-	return all, err
 }
 
 func lent(d *Domain) bool {
@@ -161,29 +130,34 @@ func forget(all [][]byte) {
 
 // dropLeft is dropDelivery, which notes first whether the guest is held for its secrets.
 func (p *planner) dropLeft() {
-	p.heldBack = p.running() && len(p.s.delivering.volumes) > 0 && !p.s.delivering.lent &&
+	p.heldBack = p.running() && p.s.delivering.volume && !p.s.delivering.lent &&
 		p.s.domain.State == StatePaused && p.w.Delivery != nil && !p.w.Delivery.byFirmware()
 	p.dropDelivery()
 }
 
-// dropDelivery plans the end of a disk that an earlier run left and no guest has.
+// dropDelivery plans the end of what an earlier run left: of a disk that no guest has, and
+// of files.
 func (p *planner) dropDelivery() {
-	if p.running() && p.s.delivering.lent {
+	p.dropFirmware()
+	if !p.s.delivering.volume || p.running() && p.s.delivering.lent {
 		return
 	}
-	for _, v := range slices.Backward(p.s.delivering.volumes) {
-		p.add(discarding(v.Name, v.Capacity, "left by a run that was cut short")...)
-	}
-	p.s.delivering.volumes = nil
+	p.s.delivering.volume = false
+	p.add(discarding(DeliveryVolume(p.w.Machine.Name), DeliverySize, cutShort)...)
 }
+
+const cutShort = "left by a run that was cut short"
 
 // finish plans what Deliver does when the guest runs.
 func (p *planner) finish(cause string) {
 	p.add(Op{Action: ActionHandOver, Resource: p.w.Machine.Name, Cause: cause, When: Now})
 }
 
-// discarding are the operations that leave nothing of a disk with secrets.
+// discarding are the operations that leave nothing of a volume with secrets.
 func discarding(volume string, size spec.Size, cause string) []Op {
+	if size == 0 {
+		return []Op{deleteVolume(volume, cause)}
+	}
 	return []Op{
 		op(ActionWipeVolume, volume, cause, func(ctx context.Context, e *Engine) error { return e.wipe(ctx, volume, size) }, nil),
 		deleteVolume(volume, ""),
@@ -266,6 +240,9 @@ func (e *Engine) pushing(ctx context.Context, name string, d *Delivery) (*planne
 		return p, nil
 	}
 	s.delivering.lent = lent(domain)
+	if err := e.observeFirmware(ctx, p.w, s); err != nil {
+		return nil, err
+	}
 	return p, e.observeDelivery(ctx, name, s)
 }
 

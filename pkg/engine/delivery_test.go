@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +46,9 @@ func nothingSecret(t *testing.T, h *enginetest.Host) {
 	t.Helper()
 	for _, name := range h.VolumeNames() {
 		assert.NotContains(t, name, "secrets")
+		if strings.Contains(name, "fw_cfg") {
+			assert.Empty(t, read(t, h, name), name)
+		}
 		assert.NotContains(t, read(t, h, name), canary, name)
 	}
 }
@@ -133,6 +137,7 @@ func TestADeliveryByFirmware(t *testing.T) {
 
 	_, err := on(h).Stop(t.Context(), "example", engine.DownOptions{Force: true})
 	require.NoError(t, err)
+	assert.NotContains(t, strings.Join(h.VolumeNames(), " "), "fw_cfg", "the guest is off")
 	started, err := on(h).Start(t.Context(), "example", engine.StartOptions{Delivery: more.Delivery})
 	require.NoError(t, err)
 	assert.Equal(t, engine.Started{Booted: true}, started)

@@ -2,7 +2,7 @@ package engine
 
 import (
 	"context"
-	"slices"
+	"errors"
 
 	"vmctl/pkg/fault"
 )
@@ -46,10 +46,15 @@ func (e *Engine) Stop(ctx context.Context, name string, o DownOptions) (string, 
 			how, err = e.halt(ctx, name, o.Timeout, o.Force)
 			return err
 		}, nil)}
-	if left, err := e.deliveryVolumes(ctx, name); err == nil {
-		for _, v := range slices.Backward(left) {
-			ops = append(ops, discarding(v.Name, v.Capacity, "the guest that it was for is off")...)
-		}
+	p := &planner{s: &snapshot{domain: d}, plan: &Plan{}, stopped: true}
+	if p.s.pool, err = e.Host.Pools.Pool(ctx); err == nil {
+		p.w.Machine.Name = name
+		err = errors.Join(e.observeFirmware(ctx, p.w, p.s), e.observeDelivery(ctx, name, p.s))
+	}
+	if err == nil {
+		// What cannot be seen now, the next up sees.
+		p.dropDelivery()
+		ops = append(ops, p.plan.Ops...)
 	}
 	err = e.apply(ctx, &Plan{Machine: name, Ops: ops})
 	return how, err

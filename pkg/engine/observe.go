@@ -59,6 +59,9 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 		return nil, err
 	}
 	s.delivering.lent = lent(s.domain)
+	if err := e.observeFirmware(ctx, w, &s); err != nil {
+		return nil, err
+	}
 	if err := e.observeMedia(ctx, w, o, &s); err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func (p *planner) handRunning(all []change) {
 	case contains(all, keySecrets) && p.w.Delivery != nil && !p.w.Delivery.byFirmware():
 		p.handAgain()
 		p.finish(nameList(p.w.Delivery.Names))
-	case p.s.delivering.lent && len(p.s.delivering.volumes) > 0:
+	case p.s.delivering.lent && p.s.delivering.volume:
 		p.finish("an earlier run was cut short")
 	}
 }
@@ -358,7 +358,7 @@ func (p *planner) boot() {
 	p.add(op(ActionStartDomain, name, cause,
 		p.start(held != nil || byDisk),
 		func(ctx context.Context, e *Engine) error { return e.Host.Domains.DestroyDomain(ctx, name) }))
-	p.dropFirmware()
+	p.emptyFirmware()
 	p.handOver()
 	if held != nil {
 		resume.Cause = "the console is attached"

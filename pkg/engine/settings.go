@@ -56,7 +56,7 @@ func systemd(m *spec.Machine) string {
 	return fmt.Sprintf("%s, %d ssh keys (%x)", host, len(m.Systemd.Keys), sum[:4])
 }
 
-// fragment is what a fragment adds, in short. The XML itself may hold a password, and
+// fragment is what a fragment does, in short. The XML itself may hold a password, and
 // whoever may look at the domain sees its metadata: a digest tells a change.
 func fragment(f spec.Fragment) string {
 	var place strings.Builder
@@ -67,8 +67,15 @@ func fragment(f spec.Fragment) string {
 			fmt.Fprintf(&place, "[%d]", step.Index)
 		}
 	}
-	sum := sha256.Sum256([]byte(f.Add))
-	return fmt.Sprintf("%s/{%s} (%x)", place.String(), strings.Join(f.Elements(), ","), sum[:4])
+	elements, sum := strings.Join(f.Elements(), ","), sha256.Sum256([]byte(f.XML()))
+	switch {
+	case f.Remove:
+		return "without " + place.String()
+	case f.Replace != "":
+		return fmt.Sprintf("%s ⇒ {%s} (%x)", place.String(), elements, sum[:4])
+	default:
+		return fmt.Sprintf("%s/{%s} (%x)", place.String(), elements, sum[:4])
+	}
 }
 
 // further lists the differences in what only few machines have. All of it takes effect

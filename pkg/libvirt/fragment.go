@@ -8,6 +8,7 @@ import (
 
 	"vmctl/pkg/fault"
 	"vmctl/pkg/libvirt/domainxml"
+	"vmctl/pkg/spec"
 )
 
 // blame finds the fragment of the definition's own that a host refuses. libvirt says
@@ -33,17 +34,28 @@ func (c *conn) blame(config domainxml.Config, refused error) error {
 			return refused // not for a fragment
 		}
 		f := fragments[n-1]
-		place := "the domain"
-		if f.At != "" {
-			place = f.At
-		}
-		return because(fault.Invalid, fmt.Sprintf("xml[%d] of the definition, which adds <%s> to %s, is not what libvirt takes: %s",
-			n-1, strings.Join(f.Elements(), ">, <"), place, reason(err)), refused).
+		return because(fault.Invalid, fmt.Sprintf("xml[%d] of the definition, which %s, is not what libvirt takes: %s", n-1, does(f), reason(err)), refused).
 			WithHint("https://libvirt.org/formatdomain.html says what may stand where")
 	}
 	// The host refuses what this client's libvirt takes.
 	return because(fault.Invalid, fmt.Sprintf("the domain with the definition's own XML (%d of xml) is not what the host takes: %s", len(fragments), why), refused).
 		WithHint("take the fragments out one by one to see which it is")
+}
+
+// does is what a fragment does, for people.
+func does(f spec.Fragment) string {
+	place, elements := f.At, "<"+strings.Join(f.Elements(), ">, <")+">"
+	if place == "" {
+		place = "the domain"
+	}
+	switch {
+	case f.Remove:
+		return "removes " + place
+	case f.Replace != "":
+		return "replaces " + place + " by " + elements
+	default:
+		return "adds " + elements + " to " + place
+	}
 }
 
 // reason is what libvirt says, without the files and the lines that only repeat.

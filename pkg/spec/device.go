@@ -65,15 +65,6 @@ type HostDevices struct {
 	USB []string
 }
 
-// Fragment is XML that is put into the domain's as it is.
-type Fragment struct {
-	// At is the element that gets it, as a path below <domain>: "devices",
-	// "devices/interface[2]"; empty is <domain> itself.
-	At string
-	// Add is one or more elements.
-	Add string
-}
-
 func tpmField() field {
 	return field{
 		Field: Field{
@@ -277,53 +268,3 @@ func keepDevice(p *parser, v value, dst *[]string, s, pattern, hint string) {
 }
 
 const maxFragments = 32
-
-func xmlField() field {
-	return listed(field{
-		Field: Field{
-			Key: "xml", Type: "list of fragments", Default: "none", Example: `[{"at": "devices", "add": "<sound model='ich9'/>"}]`,
-			Doc: "XML that is added to the domain's as it is, for what no key covers; libvirt checks it against its schema. " +
-				"The domain's name, UUID, metadata and disks cannot be changed.",
-		},
-		words: []string{"extra-xml", "fragments", "raw", "libvirt", "extraxml"},
-	}, record[Fragment]{
-		what: "a fragment", example: `{at: devices, add: "<sound model='ich9'/>"}`,
-		fields: func(t *Fragment) fieldTable {
-			return fieldTable{
-				{
-					Field: Field{
-						Key: "at", Type: "path of elements", Default: "the domain itself", Example: "devices",
-						Doc: "The element to add to, below <domain>: devices, or devices/interface[2] for the second one. What is not there is made.",
-					},
-					words:  []string{"path", "parent", "in", "xpath"},
-					schema: text(placePattern, placeLength),
-					read: func(p *parser, v value) {
-						if s, ok := p.text1(v, "a path of elements", "such as devices"); ok {
-							t.At = s
-						}
-					},
-				},
-				{
-					Field: Field{
-						Key: "add", Type: "XML", Example: "<sound model='ich9'/>",
-						Doc: "One or more whole elements, with the namespaces that they use declared.",
-					},
-					words: []string{"xml", "element", "content"}, required: true,
-					schema: text(`<[^>]`, fragmentLength),
-					read: func(p *parser, v value) {
-						if s, ok := p.text1(v, "XML", "such as <sound model='ich9'/>"); ok && len(s) > fragmentLength {
-							p.add(v.at, v.path, fmt.Sprintf("this is longer than %d bytes", fragmentLength), "")
-						} else if ok {
-							t.Add = s
-						}
-					},
-				},
-			}
-		},
-		together: func(p *parser, s scope, t *Fragment) {
-			if key, err := checkFragment(*t); err != nil {
-				p.fail(p.keys[s.of(key)], s.of(key), err)
-			}
-		},
-	}, maxFragments, func(p *parser, _ value, f Fragment) { p.m.XML = append(p.m.XML, f) })
-}

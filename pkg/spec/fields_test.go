@@ -48,6 +48,7 @@ func definitionWith(key string, examples map[string]any) map[string]any {
 		"volumes.NAME.path":   {"size": nil},
 		"cpu.topology.cores":  {"threads": 2},
 		"interfaces[].bridge": {"network": nil, "address": nil}, "interfaces[].macvtap": {"network": nil, "address": nil},
+		"xml[].replace": {"add": nil, "at": "clock"}, "xml[].remove": {"add": nil, "at": "clock"},
 		"interfaces[].user":   {"network": nil, "address": nil},
 		"volumes.NAME.volume": {"size": nil}, "volumes.NAME.disk-format": {"size": nil, "volume": "a/b"},
 		"secrets.NAME.env": {"file": nil}, "secrets.NAME.command": {"file": nil},

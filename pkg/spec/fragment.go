@@ -12,11 +12,47 @@ import (
 	"vmctl/pkg/fault"
 )
 
+// The keys of a fragment that say what it does.
+const (
+	keyAdd     = "add"
+	keyReplace = "replace"
+	keyRemove  = "remove"
+)
+
 const (
 	fragmentLength = 16 << 10
 	placeLength    = 200
 	placePattern   = `^/?([A-Za-z][A-Za-z0-9-]*(\[[1-9][0-9]?\])?)(/[A-Za-z][A-Za-z0-9-]*(\[[1-9][0-9]?\])?)*$`
 )
+
+// Fragment is a change of the domain's XML that the definition asks for itself. One of
+// Add, Replace and Remove is set.
+type Fragment struct {
+	// At is an element, as a path below <domain>: "devices", "devices/interface[2]"; empty is
+	// <domain> itself.
+	At string
+	// Add is one or more elements that come into the one at At.
+	Add string
+	// Replace is one or more elements that come in place of the one at At.
+	Replace string
+	// Remove takes the one at At out.
+	Remove bool
+}
+
+// XML is what the fragment brings.
+func (f Fragment) XML() string { return f.Add + f.Replace }
+
+// Does is what the fragment does, in a word for people.
+func (f Fragment) Does() string {
+	switch {
+	case f.Remove:
+		return "removes"
+	case f.Replace != "":
+		return "replaces"
+	default:
+		return "adds"
+	}
+}
 
 // Step is one element of a fragment's place.
 type Step struct {
@@ -39,9 +75,9 @@ func (f Fragment) Steps() []Step {
 	return steps
 }
 
-// Elements are the names of what the fragment adds, as they stand in it.
+// Elements are the names of what the fragment brings, as they stand in it.
 func (f Fragment) Elements() []string {
-	names, _ := elements(f.Add)
+	names, _ := elements(f.XML())
 	return names
 }
 
@@ -53,27 +89,47 @@ func checkFragment(f Fragment) (key string, err error) {
 		return "at", fault.New(fault.Usage, "%s is not a place in a domain's XML", quote(f.At)).
 			WithHint("write the names of elements below <domain>, such as devices or devices/interface[2]")
 	}
-	names, err := elements(f.Add)
-	if err != nil {
-		return "add", err
+	key = keyAdd
+	var names []string
+	switch {
+	case f.Remove:
+		key = keyRemove
+	case f.Replace != "":
+		key = keyReplace
 	}
-	own := func(what string) error {
-		return fault.New(fault.Usage, "%s is vmctl's own and cannot be changed by a fragment", what).
-			WithHint("fragments are for what the other keys do not cover")
+	if !f.Remove {
+		if names, err = elements(f.XML()); err != nil {
+			return key, err
+		}
 	}
+	own := func(what, hint string) error {
+		return fault.New(fault.Usage, "%s is vmctl's own and cannot be changed by a fragment", what).WithHint("%s", hint)
+	}
+	const beside = "fragments are for what the other keys do not cover"
 	steps := f.Steps()
 	identity := []string{"name", "uuid", "metadata", "domain"}
 	switch {
+	case len(steps) == 0 && key != keyAdd:
+		return "at", fault.New(fault.Usage, "<domain> itself can be neither replaced nor removed").WithHint("name an element below it, such as at: clock")
 	case len(steps) > 0 && slices.Contains(identity, steps[0].Name):
-		return "at", own("<" + steps[0].Name + ">")
+		return "at", own("<"+steps[0].Name+">", beside)
 	case len(steps) > 1 && steps[0].Name == "devices" && steps[1].Name == "disk":
-		return "at", own("a disk")
-	case len(steps) > 0:
+		return "at", own("a disk", beside)
+	case len(steps) == 1 && key != keyAdd:
+		// What is read back from the host, to see whether it is as declared.
+		if hint, counted := map[string]string{
+			"devices": "name one of them, such as at: devices/rng", "memory": "write memory: 2GiB",
+			"currentMemory": "write memory: 2GiB", "vcpu": "write cpus: 2",
+		}[steps[0].Name]; counted {
+			return "at", own("<"+steps[0].Name+">", hint)
+		}
+	}
+	if len(steps) > 1 || len(steps) == 1 && key == keyAdd {
 		return "", nil
 	}
 	for _, name := range names {
 		if slices.Contains(identity, name) {
-			return "add", own("<" + name + ">")
+			return key, own("<"+name+">", beside)
 		}
 	}
 	return "", nil

@@ -34,7 +34,7 @@ func TestDevices(t *testing.T) {
 	pr.edit(t, "rich", "network:\n", "")
 
 	shown := pr.ok(t, "up", "rich")
-	assert.Contains(t, shown.err, "adds XML of the definition's own to the domain")
+	assert.Contains(t, shown.err, "changes the domain's XML as the definition says")
 	s := p.shell(t, pr.dir)
 	s.visit("rich", func() {
 		assert.Equal(t, "hello from the host", s.guest("cat /mnt/src/from-host"))

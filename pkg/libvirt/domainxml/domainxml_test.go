@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -113,7 +115,13 @@ func TestRender(t *testing.T) {
 				{At: "features/hyperv", Add: "<relaxed state='on'/>\n<vapic state='on'/>"},
 				{At: "features/acpi", Add: "<!-- nothing but this -->"},
 				{Add: "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n  <qemu:arg value='-snapshot'/>\n</qemu:commandline>"},
+				{At: "devices/memballoon", Replace: "<memballoon model='none'/>"},
+				{At: "clock/timer[3]", Remove: true},
 			}
+		},
+		"systemd": func(c *domainxml.Config) {
+			c.Machine.Systemd = spec.Systemd{Use: true, Hostname: "web.example.org", Keys: []string{"ssh-ed25519 AAAA a", "ssh-ed25519 BBBB b"}}
+			c.Mounts = []string{"/dev/disk/by-id/virtio-data /data ext4 defaults 0 2"}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -178,22 +186,40 @@ func TestRenderRefuses(t *testing.T) {
 			`machine example: "10de:1b80" is not the address of a PCI device`,
 		},
 		{
+			"too much for SMBIOS", func(c *domainxml.Config) {
+				c.Machine.Systemd = spec.Systemd{Use: true, Keys: []string{strings.Repeat("x", 40<<10)}}
+			},
+			"what the guest of example is told by SMBIOS takes 53.4KiB, and 48KiB are the most",
+		},
+		{
 			"fragment for what is not there", func(c *domainxml.Config) {
 				c.Machine.XML = []spec.Fragment{{At: "devices", Add: "<x/>"}, {At: "devices/interface[2]", Add: "<mtu/>"}}
 			},
-			"xml[1] cannot be added: there is no interface[2] in the domain",
+			"xml[1] of the definition, which adds something, cannot be applied: there is no interface[2] in the domain",
+		},
+		{
+			"fragment that removes what is not there", func(c *domainxml.Config) {
+				c.Machine.XML = []spec.Fragment{{At: "devices/rng", Remove: true}, {At: "devices/rng", Remove: true}}
+			},
+			"xml[1] of the definition, which removes something, cannot be applied: there is no devices/rng in the domain",
+		},
+		{
+			"fragment that removes the disks with what they are in", func(c *domainxml.Config) {
+				c.Machine.XML = []spec.Fragment{{At: "devices", Replace: "<devices/>"}}
+			},
+			"xml[0] of the definition, which replaces something, cannot be applied: it would change the domain's name, UUID, metadata or disks",
 		},
 		{
 			"fragment that breaks out", func(c *domainxml.Config) {
 				c.Machine.XML = []spec.Fragment{{At: "devices", Add: "</devices><name>evil</name><devices>"}}
 			},
-			"xml[0] cannot be added: it would change the domain's name, UUID, metadata or disks",
+			"xml[0] of the definition, which adds something, cannot be applied: it would change the domain's name, UUID, metadata or disks",
 		},
 		{
 			"fragment in a disk", func(c *domainxml.Config) {
 				c.Machine.XML = []spec.Fragment{{At: "devices/disk", Add: "<readonly/>"}}
 			},
-			"xml[0] cannot be added: it would change the domain's name, UUID, metadata or disks",
+			"xml[0] of the definition, which adds something, cannot be applied: it would change the domain's name, UUID, metadata or disks",
 		},
 		{
 			"protocol", func(c *domainxml.Config) {
@@ -236,4 +262,28 @@ func TestCardMAC(t *testing.T) {
 func TestMAC(t *testing.T) {
 	assert.Equal(t, "52:54:00:67:89:ab", domainxml.MAC("5a4f6c1e-0000-5000-8000-0123456789ab"))
 	assert.Equal(t, "52:54:00:00:00:0f", domainxml.MAC("f"), "never a panic")
+}
+
+// What a fragment replaces or removes is that, and nothing beside it.
+func TestFragmentsReplaceAndRemove(t *testing.T) {
+	config := plain()
+	// Each may bring a device, for which there is room.
+	config.Machine.XML = []spec.Fragment{{At: "a", Add: "<x/>"}, {At: "a", Add: "<x/>"}, {At: "a", Remove: true}}
+	before, err := domainxml.Render(config)
+	require.NoError(t, err)
+	config.Machine.XML = []spec.Fragment{
+		{At: "devices/rng", Remove: true},
+		{At: "clock", Replace: "<clock offset='localtime'/>"},
+		{At: "clock", Replace: "<clock offset='utc'>\n  <timer name='rtc' tickpolicy='catchup'/>\n</clock>\n<on_crash>preserve</on_crash>"},
+		{At: "clock/timer", Remove: true},
+	}
+	after, err := domainxml.Render(config)
+	require.NoError(t, err)
+	element := func(name string) *regexp.Regexp {
+		return regexp.MustCompile(`(?s) *<` + name + `[ >].*</` + name + `>\n`)
+	}
+	require.Regexp(t, element("rng"), before)
+	want := element("rng").ReplaceAllString(before, "")
+	want = element("clock").ReplaceAllString(want, "  <clock offset='utc'>\n  </clock>\n  <on_crash>preserve</on_crash>\n")
+	assert.Equal(t, want, after)
 }

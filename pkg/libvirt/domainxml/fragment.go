@@ -11,7 +11,7 @@ import (
 	"vmctl/pkg/spec"
 )
 
-// merge puts the definition's own XML into the domain's. It works on the text, because
+// merge makes the definition's own changes to the domain's XML. It works on the text, because
 // a parser that knows libvirt's elements drops those that it does not know.
 func merge(domain string, fragments []spec.Fragment) (string, error) {
 	if len(fragments) == 0 {
@@ -19,37 +19,59 @@ func merge(domain string, fragments []spec.Fragment) (string, error) {
 	}
 	own, disks := identity(domain, -1)
 	for i, f := range fragments {
-		bad := func(format string, args ...any) error {
-			return fault.New(fault.Invalid, "xml[%d] cannot be added: "+format, append([]any{i}, args...)...)
-		}
-		offset, missing, err := find(domain, f.Steps())
-		if err != nil {
-			return "", bad("%w", err)
-		}
-		text := strings.TrimSpace(f.Add)
-		for _, step := range missing {
-			if step.Index > 1 {
-				return "", bad("there is no %s[%d] in the domain", step.Name, step.Index)
+		changed, err := apply(domain, f)
+		if err == nil {
+			if now, _ := identity(changed, disks); now != own {
+				err = fault.New(fault.Invalid, "it would change the domain's name, UUID, metadata or disks")
 			}
 		}
-		for j := len(missing) - 1; j >= 0; j-- {
-			text = fmt.Sprintf("<%[1]s>\n  %[2]s\n</%[1]s>", missing[j].Name, strings.ReplaceAll(text, "\n", "\n  "))
+		if err != nil {
+			return "", fault.New(fault.Invalid, "xml[%d] of the definition, which %s something, cannot be applied: %w", i, f.Does(), err)
 		}
-		domain = insert(domain, offset, text)
-		if now, _ := identity(domain, disks); now != own {
-			return "", bad("it would change the domain's name, UUID, metadata or disks")
-		}
+		domain = changed
 	}
 	return domain, nil
 }
 
-// find gives where the innermost element of a place that is there ends, and the steps
-// that are missing below it.
-func find(domain string, steps []spec.Step) (offset int64, missing []spec.Step, err error) {
+// apply makes one change.
+func apply(domain string, f spec.Fragment) (string, error) {
+	found, err := find(domain, f.Steps())
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSpace(f.XML())
+	if f.Add == "" {
+		if len(found.missing) > 0 {
+			return "", fault.New(fault.Invalid, "there is no %s in the domain", f.At)
+		}
+		return replace(domain, found.start, found.end, text), nil
+	}
+	for _, step := range found.missing {
+		if step.Index > 1 {
+			return "", fault.New(fault.Invalid, "there is no %s[%d] in the domain", step.Name, step.Index)
+		}
+	}
+	for j := len(found.missing) - 1; j >= 0; j-- {
+		text = fmt.Sprintf("<%[1]s>\n  %[2]s\n</%[1]s>", found.missing[j].Name, strings.ReplaceAll(text, "\n", "\n  "))
+	}
+	return insert(domain, found.inside, text), nil
+}
+
+// located is where the innermost element of a place is that is there.
+type located struct {
+	// start and end are where it begins and ends, inside where its end tag begins.
+	start, inside, end int64
+	// missing are the steps that are not there below it.
+	missing []spec.Step
+}
+
+// find finds the innermost element of a place that is there.
+func find(domain string, steps []spec.Step) (l located, err error) {
 	decoder := xml.NewDecoder(strings.NewReader(domain))
 	// matched is how many steps the open elements have matched, depth how many are open
-	// below <domain>; seen counts elements of the next step's name.
-	matched, depth, seen := 0, -1, 0
+	// below <domain>; seen counts elements of the next step's name. starts are where those
+	// that matched begin.
+	matched, depth, seen, starts := 0, -1, 0, []int64{0}
 	for {
 		at := decoder.InputOffset()
 		token, err := decoder.RawToken()
@@ -57,7 +79,7 @@ func find(domain string, steps []spec.Step) (offset int64, missing []spec.Step, 
 			if errors.Is(err, io.EOF) {
 				err = fault.New(fault.Invalid, "the domain's XML has no end")
 			}
-			return 0, nil, err
+			return l, err
 		}
 		switch t := token.(type) {
 		case xml.StartElement:
@@ -66,15 +88,33 @@ func find(domain string, steps []spec.Step) (offset int64, missing []spec.Step, 
 				continue
 			}
 			if seen++; seen == max(steps[matched].Index, 1) {
-				matched, seen = matched+1, 0
+				matched, seen, starts = matched+1, 0, append(starts, at)
 			}
 		case xml.EndElement:
 			if depth == matched {
-				return at, steps[matched:], nil
+				return located{start: starts[matched], inside: at, end: decoder.InputOffset(), missing: steps[matched:]}, nil
 			}
 			depth--
 		}
 	}
+}
+
+// replace puts text in place of what stands between two offsets, on its line; without
+// text the line goes, too.
+func replace(domain string, start, end int64, text string) string {
+	head, tail := domain[:start], domain[end:]
+	indent := head[strings.LastIndexByte(head, '\n')+1:]
+	if strings.TrimSpace(indent) != "" {
+		return head + text + tail
+	}
+	if text == "" {
+		return head[:len(head)-len(indent)] + strings.TrimPrefix(tail, "\n")
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = indent + strings.TrimRight(line, " \t\r")
+	}
+	return head[:len(head)-len(indent)] + strings.Join(lines, "\n") + tail
 }
 
 // insert puts text before the end tag at an offset, on lines of its own.

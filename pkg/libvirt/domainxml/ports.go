@@ -23,7 +23,12 @@ func ports(c Config, d *libvirtxml.Domain) error {
 // further is how many devices there are that most guests do not have. The watchdog is
 // no PCI Express device, and stands behind a bridge.
 func further(c Config) int {
-	n := len(c.Shares) + max(len(c.Machine.Interfaces)-1, 0) + len(c.PCI) + len(c.Machine.XML)
+	n := len(c.Shares) + max(len(c.Machine.Interfaces)-1, 0) + len(c.PCI)
+	for _, f := range c.Machine.XML {
+		if f.XML() != "" {
+			n++
+		}
+	}
 	if w := c.Machine.Watchdog; w != "" && w != spec.WatchdogNone {
 		n += 2
 	}
