@@ -32,7 +32,7 @@ func arrows() map[string][]string {
 		"pkg/image/cache":       {},
 		"pkg/image/checksum":    with(),
 		"pkg/image/fetch":       with("pkg/spec", "pkg/image/cache", "pkg/image/checksum"),
-		"pkg/guest":             with("pkg/engine", "pkg/spec", "pkg/proc"),
+		"pkg/guest":             with("pkg/engine", "pkg/spec", "pkg/proc", "images"),
 		"pkg/secret":            with("pkg/spec", "pkg/proc"),
 		"pkg/console":           with("pkg/engine"),
 		"pkg/screen":            with("pkg/engine", "pkg/proc"),

@@ -6,7 +6,6 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
-	"vmctl/images"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/guest"
@@ -155,7 +154,7 @@ func (c *call) pushTo(ctx context.Context, e *engine.Engine, place *guest.Place,
 	defer secret.Wipe(packed[0])
 	event := progress.Event{ID: p.t.name + "/hand over", Text: "hand over secrets to " + p.t.name, Detail: join(p.names(), ", ")}
 	c.progress.Emit(event)
-	err = place.Hand(ctx, images.Credentials, packed[0])
+	err = place.Hand(ctx, guest.TakingScript(), packed[0])
 	event.Status, event.Err = progress.Done, err
 	if err != nil {
 		event.Status = progress.Failed

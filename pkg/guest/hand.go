@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"strings"
 
+	"vmctl/images"
 	"vmctl/pkg/fault"
 )
 
@@ -31,9 +32,12 @@ func (a *Agent) Place(ctx context.Context, memory string) (*Place, error) {
 	return p, err
 }
 
+// TakingScript takes a pack of secrets, which is its argument. Guests have it for the disk
+// that secrets come on at a boot; one that is handed it along needs no copy.
+func TakingScript() string { return images.Credentials }
+
 // Hand gives the guest a pack of secrets, in pieces that its agent writes, and lets a
-// script take it: vmctl's own, which guests have for the disk that secrets come on at a
-// boot. This guest needs no copy of it.
+// script take it.
 func (p *Place) Hand(ctx context.Context, text string, pack []byte) error {
 	if err := p.agent.put(ctx, p.dir+"/pack", pack); err != nil {
 		return p.agent.refusal(err, "hand over secrets")
