@@ -58,10 +58,10 @@ func (p *planner) decideShares(d *Definition) error {
 			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("share %s gives the guest %s, which is outside of the project", s.Tag, s.Source))
 		}
 		switch {
-		case host.Virtiofs && !s.ReadOnly:
+		case host.Virtiofs && (!s.ReadOnly || host.VirtiofsReadOnly):
 			share.Driver = spec.ShareVirtiofs
 		case host.NinePFS && host.Virtiofs:
-			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("share %s goes by 9p: not every virtiofs keeps a guest from writing", s.Tag))
+			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("share %s goes by 9p: the virtiofs of libvirt before 11.0 cannot keep a guest from writing", s.Tag))
 		case host.NinePFS:
 			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("share %s goes by 9p, which is slower: %s", s.Tag, host.NoVirtiofs))
 		default:

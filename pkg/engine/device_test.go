@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -274,6 +275,14 @@ func TestPlanShares(t *testing.T) {
 	}, d.Mounts)
 	assert.Equal(t, []string{
 		"share docs gives the guest /srv/docs, which is outside of the project",
-		"share docs goes by 9p: not every virtiofs keeps a guest from writing",
+		"share docs goes by 9p: the virtiofs of libvirt before 11.0 cannot keep a guest from writing",
 	}, p.plan.Notes)
+
+	w.s.capabilities.VirtiofsReadOnly = true
+	p = &planner{e: w.e, w: w.w, s: w.s, plan: &Plan{}}
+	d, err = p.definition()
+	require.NoError(t, err)
+	assert.Equal(t, spec.ShareVirtiofs, d.Shares[0].Driver)
+	assert.Equal(t, "docs /mnt/docs virtiofs ro,nofail 0 0", d.Mounts[0])
+	assert.NotContains(t, strings.Join(p.plan.Notes, "\n"), "9p")
 }

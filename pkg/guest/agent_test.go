@@ -3,6 +3,7 @@ package guest_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ type localAgent struct {
 	files   map[int64]*os.File
 	running map[int64]*process
 	last    int64
+	// written counts what came by guest-file-write.
+	written int
 }
 
 type process struct {
@@ -135,6 +138,7 @@ func (a *localAgent) answer(name, path, mode string, arg []string, input, data [
 		return map[string]any{"count": n, "buf-b64": p[:n], "eof": n < count}, nil
 	case "guest-file-write":
 		n, err := f.Write(data)
+		a.written += n
 		return map[string]any{"count": n}, err
 	case "guest-file-close":
 		delete(a.files, handle)
@@ -265,6 +269,36 @@ func TestHostileAnswers(t *testing.T) {
 			assert.NotContains(t, err.Error(), "\n")
 		})
 	}
+}
+
+// What becomes smaller goes through the agent in small: qemu-ga is slow.
+func TestCopiesAreSqueezed(t *testing.T) {
+	a := newLocalAgent(t)
+	here, moved := t.TempDir(), int64(0)
+	job := &guest.Copy{Runner: a.agent(), Machine: "example", Recursive: true, Moved: func(n, _ int64) { moved = n }}
+	words := bytes.Repeat([]byte("all work and no play\n"), 100_000)
+	noise := make([]byte, 300<<10)
+	_, _ = rand.Read(noise)
+	for name, content := range map[string][]byte{"words": words, "noise": noise, "little": words[:1000]} {
+		require.NoError(t, os.WriteFile(filepath.Join(here, name), content, 0o640))
+		a.written = 0
+		require.NoError(t, job.Upload(t.Context(), filepath.Join(here, name), ""))
+		same(t, filepath.Join(a.home, name), content, 0o640)
+		assert.EqualValues(t, len(content), moved, "what is told is what a person has")
+		if name == "words" {
+			assert.Less(t, a.written, len(words)/20)
+		} else {
+			assert.Equal(t, len(content), a.written, name)
+		}
+	}
+	a.written = 0
+	require.NoError(t, job.Upload(t.Context(), here, filepath.Join(a.home, "tree")))
+	same(t, filepath.Join(a.home, "tree", "words"), words, 0o640)
+	same(t, filepath.Join(a.home, "tree", "noise"), noise, 0o640)
+	assert.Less(t, a.written, len(words)/2)
+	left, err := filepath.Glob(filepath.Join(a.home, ".vmctl-*"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
 }
 
 func TestCopies(t *testing.T) {

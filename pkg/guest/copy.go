@@ -77,7 +77,7 @@ func guestPathOf(p string) string {
 }
 
 // prepareScript finds out what a copy to $1 makes, where $2 is the source's name and $3 f
-// for a file or d for a directory.
+// for a file or d for a directory, and whether the guest can unpack (z).
 const prepareScript = `case $1 in */) [ -d "$1" ] || { echo "there is no directory $1" >&2; exit 1; } ;; esac
 to=$1
 [ ! -d "$to" ] || to=${to%/}/$2
@@ -88,7 +88,8 @@ if [ "$3" = f ] && [ -d "$to" ]; then echo "$to is a directory" >&2; exit 1; fi
 if [ "$3" = f ] && [ -e "$to" ] && [ ! -f "$to" ]; then echo "$to is no ordinary file" >&2; exit 1; fi
 if [ "$3" = d ] && [ -e "$to" ] && [ ! -d "$to" ]; then echo "$to is no directory" >&2; exit 1; fi
 case $up in /*) ;; *) up=$(cd "$up" && pwd) ;; esac
-printf '%s/%s' "${up%/}" "${to##*/}"`
+if command -v gunzip >/dev/null; then z=z; else z=-; fi
+printf '%s %s/%s' $z "${up%/}" "${to##*/}"`
 
 // finishScript puts what was copied to $1 in its place $2, with mode $3. A file keeps the
 // owner of the one that it replaces.
@@ -121,9 +122,14 @@ func (c *Copy) Upload(ctx context.Context, from, to string) (err error) {
 	if err != nil {
 		return localError(err, from)
 	}
-	final, err := c.ask(ctx, "copy to "+to, prepareScript, guestPathOf(to), filepath.Base(absolute), kind)
+	answer, err := c.ask(ctx, "copy to "+to, prepareScript, guestPathOf(to), filepath.Base(absolute), kind)
 	if err != nil {
 		return err
+	}
+	unpacks, final, _ := strings.Cut(answer, " ")
+	agent, _ := c.Runner.(*Agent)
+	if unpacks != "z" {
+		agent = nil
 	}
 	if !path.IsAbs(final) || strings.ContainsAny(final, "\x00\n") {
 		return fault.New(fault.Refused, "%s does not say where %s is", c.Machine, to)
@@ -135,9 +141,9 @@ func (c *Copy) Upload(ctx context.Context, from, to string) (err error) {
 		}
 	}()
 	if kind == "d" {
-		err = c.sendTree(ctx, absolute, temporary)
+		err = c.sendTree(ctx, absolute, temporary, agent != nil)
 	} else {
-		err = c.sendFile(ctx, absolute, info.Size(), temporary)
+		err = c.sendFile(ctx, absolute, info.Size(), temporary, agent)
 	}
 	if err != nil {
 		return err
@@ -150,19 +156,25 @@ func (c *Copy) Upload(ctx context.Context, from, to string) (err error) {
 func (c *Copy) tidy(ctx context.Context, temporary string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
 	defer cancel()
-	_, _ = c.ask(ctx, "remove "+temporary, `rm -rf "$1"`, temporary)
+	_, _ = c.ask(ctx, "remove "+temporary, `rm -rf "$@"`, temporary, packedName(temporary))
 }
 
-func (c *Copy) sendFile(ctx context.Context, from string, size int64, to string) error {
+// sendFile sends a file; squeezing is the agent that it goes through, if what goes
+// through it can be unpacked.
+func (c *Copy) sendFile(ctx context.Context, from string, size int64, to string, squeezing *Agent) error {
 	file, err := os.Open(from)
 	if err != nil {
 		return localError(err, from)
 	}
 	defer func() { _ = file.Close() }()
-	return filesOf(c.Runner).writeFile(ctx, to, &meter{r: file, all: size, tell: c.Moved})
+	source := &meter{r: file, all: size, tell: c.Moved}
+	if squeezing != nil && squeezes(file, size) {
+		return c.sendSqueezed(ctx, squeezing, source, to)
+	}
+	return filesOf(c.Runner).writeFile(ctx, to, source)
 }
 
-func (c *Copy) sendTree(ctx context.Context, from, to string) error {
+func (c *Copy) sendTree(ctx context.Context, from, to string, squeezing bool) error {
 	all, err := treeSize(from)
 	if err != nil {
 		return localError(err, from)
@@ -174,8 +186,13 @@ func (c *Copy) sendTree(ctx context.Context, from, to string) error {
 		_ = w.CloseWithError(err)
 		packed <- err
 	}()
-	err = run1(ctx, c.Runner, Command{Argv: script(`mkdir "$1" && exec tar -xof - -C "$1"`, to), Stdin: r}, "unpack")
+	var source io.ReadCloser = r
+	if squeezing {
+		source = squeeze(r)
+	}
+	err = run1(ctx, c.Runner, Command{Argv: script(unpackTree(squeezing), to), Stdin: source}, "unpack")
 	_ = r.Close()
+	_ = source.Close()
 	if broken := <-packed; broken != nil && !errors.Is(broken, io.ErrClosedPipe) {
 		return broken
 	}

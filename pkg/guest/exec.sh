@@ -52,6 +52,7 @@ elif [ $(($(wc -c <"$d/out") + $(wc -c <"$d/err"))) -le 65536 ]; then
 	# Little output goes with the status.
 	cat "$d/out"
 	cat "$d/err" >&2
-	rm -rf "$d"
+	# Input may still come, into a directory that goes; it is swept then.
+	rm -rf "$d" 2>/dev/null
 fi
 exit "$status"
