@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -27,9 +28,9 @@ func TestDevices(t *testing.T) {
 	pr.machine(t, "rich", `network:`, // none: the cards are below
 		"tpm: true", "graphics: vnc", "cpu: {model: maximum, topology: {sockets: 1, cores: 1, threads: 1}}",
 		"interfaces:", `  - {network: default, mac: "52:54:00:aa:bb:01", address: 192.168.122.99}`, "  - user",
-		`ports: ["2299:22"]`,
 		"shares: {src: {source: src, target: /mnt/src}}",
 		"xml:", "  - {at: devices, add: <sound model='ich9'/>}",
+		"  - {at: on_crash, replace: <on_crash>preserve</on_crash>}", "  - {at: devices/rng, remove: true}",
 	)
 	pr.edit(t, "rich", "network:\n", "")
 
@@ -54,8 +55,11 @@ func TestDevices(t *testing.T) {
 	for _, word := range []string{"<sound model='ich9'>", "type='virtiofs'", "<tpm model='tpm-crb'>", "<topology sockets='1'"} {
 		assert.Contains(t, xml, word)
 	}
+	assert.Contains(t, xml, "<on_crash>preserve</on_crash>")
+	assert.NotContains(t, xml, "<rng ")
 	assert.Contains(t, p.virsh(t, "net-dumpxml", "default"), "52:54:00:aa:bb:01")
 	assert.Contains(t, pr.ok(t, "ip", "rich").out, "192.168.122.99")
+	pr.jumps(t, "rich")
 	assert.Contains(t, pr.ok(t, "up", "rich").err, "rich is up to date")
 	info := pr.ok(t, "info", "rich").out
 	assert.Contains(t, info, "mount -t virtiofs -o rw src /mnt/src")
@@ -81,6 +85,24 @@ func TestDevices(t *testing.T) {
 	p.virsh(t, "net-destroy", "default") // as it was found
 	require.NoError(t, os.RemoveAll(state))
 	p.nothingLeft(t, before)
+}
+
+// jumps logs in to a guest that has an address on a network of a host which is reached by
+// ssh: through that host, with nothing set up.
+func (pr *project) jumps(t *testing.T, machine string) {
+	t.Helper()
+	server := testenv.SSH(t)
+	server.Trust(t)
+	binary := random(t, 100<<10)
+	r := pr.piped(t, binary, "-c", server.URI(), "ssh", "-l", "tarn", machine, "cat; exit 5")
+	assert.Equal(t, 5, r.code, r.err)
+	assert.True(t, bytes.Equal(binary, []byte(r.out)))
+	assert.NotContains(t, r.err, "authenticity")
+
+	config := filepath.Join(pr.dir, "jump.conf")
+	require.NoError(t, os.WriteFile(config, []byte(pr.ok(t, "-c", server.URI(), "ssh-config").out), 0o600))
+	r = pr.p.finish(t, pr.p.command(t, pr.dir, "ssh", "-n", "-F", config, "-l", "tarn", machine, "id -un"))
+	assert.Equal(t, "tarn\n", r.out, r.err)
 }
 
 // TestDevicesRefused: what a host does not have is said in a sentence, and nothing is made.

@@ -79,7 +79,12 @@ func (pr *project) copies(t *testing.T) {
 	for via, file := range map[string][]byte{"agent": large[:1<<20], "ssh": large} {
 		from, back := filepath.Join(pr.dir, via), filepath.Join(pr.dir, via+".back")
 		require.NoError(t, os.WriteFile(from, file, 0o640))
-		pr.ok(t, "cp", "--via", via, from, "one:/tmp/")
+		cmd := pr.p.command(t, pr.dir, "vmctl", "cp", "--via", via, from, "one:/tmp/")
+		r := pr.p.finish(t, cmd)
+		require.Zero(t, r.code, r.err)
+		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); assert.True(t, ok) {
+			assert.Less(t, usage.Maxrss, int64(60<<10), "KiB: no more of a file than a piece is in memory")
+		}
 		pr.ok(t, "cp", "--via", via, "one:/tmp/"+via, back)
 		got, err := os.ReadFile(back)
 		require.NoError(t, err)
@@ -112,6 +117,15 @@ func (pr *project) ssh(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	_ = cmd.Wait()
 	assert.Equal(t, 130, cmd.ProcessState.ExitCode())
+
+	// Ctrl-C is the command's own, where it has a terminal.
+	s := pr.p.shell(t, pr.dir)
+	s.send("vmctl ssh -t one 'trap \"exit 9\" INT; echo now; sleep 1000'\n")
+	s.expect(`(?m)^now\r?$`)
+	s.send("\x03")
+	_, code := s.prompt("")
+	assert.Equal(t, 9, code)
+	s.leave()
 
 	// Another key than the known one is refused where nobody confirms it.
 	known, err := filepath.Glob(filepath.Join(pr.p.home, ".local/state/vmctl/ssh/known/*/one"))
