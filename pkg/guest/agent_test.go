@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -270,6 +271,39 @@ func TestHostileAnswers(t *testing.T) {
 		})
 	}
 }
+
+// Output that was read does not stay on the guest's disk while the program goes on.
+func TestOutputThatWasReadIsForgotten(t *testing.T) {
+	a := newLocalAgent(t)
+	end := filepath.Join(a.home, "end")
+	var out count
+	ended := make(chan error, 1)
+	go func() {
+		_, err := a.agent().Run(t.Context(), guest.Command{
+			Argv: []string{"sh", "-c", `echo "$$" >"$HOME/pid"; head -c 20000000 /dev/zero; until [ -e "$HOME/end" ]; do sleep 0.05; done; echo end`}, Stdout: &out,
+		})
+		ended <- err
+	}()
+	require.Eventually(t, func() bool {
+		pid, err := os.ReadFile(filepath.Join(a.home, "pid"))
+		if err != nil {
+			return false
+		}
+		info, err := os.Stat("/proc/" + strings.TrimSpace(string(pid)) + "/fd/1")
+		if err != nil {
+			return false
+		}
+		stat, ok := info.Sys().(*syscall.Stat_t)
+		return ok && info.Size() == 20000000 && stat.Blocks*512 < 8<<20
+	}, time.Minute, 10*time.Millisecond)
+	require.NoError(t, os.WriteFile(end, nil, 0o600))
+	require.NoError(t, <-ended)
+	assert.EqualValues(t, 20000004, out.Load())
+}
+
+type count struct{ atomic.Int64 }
+
+func (c *count) Write(p []byte) (int, error) { c.Add(int64(len(p))); return len(p), nil }
 
 // What becomes smaller goes through the agent in small: qemu-ga is slow.
 func TestCopiesAreSqueezed(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,6 +49,8 @@ type run struct {
 
 	// out and err are the growing files of its output, once they are open.
 	out, err *file
+	// read and forgotten are how much of out has been read, and given back to the guest's disk.
+	read, forgotten int64
 	// next is the number of the piece of bulk output that comes next.
 	next int
 	ack  *file
@@ -198,9 +201,12 @@ func (r *run) drain(ctx context.Context, s state, show bool) (moved bool, err er
 			return false, err
 		}
 	}
-	out, err := r.rest(ctx, r.out, r.c.Stdout)
+	out, err := r.rest(ctx, r.out, counted{r.c.Stdout, &r.read})
 	if err != nil {
 		return false, err
+	}
+	if !s.Exited {
+		r.forget(ctx)
 	}
 	more, err := r.rest(ctx, r.err, r.c.Stderr)
 	return out || more, err
@@ -253,6 +259,32 @@ func (r *run) rest(ctx context.Context, f *file, to io.Writer) (moved bool, err 
 			return moved, nil
 		}
 	}
+}
+
+// forgetAfter is how much output that was read may lie in the guest.
+const forgetAfter = 16 << 20
+
+// forget gives the blocks of output that was read back to the guest's disk, where it has
+// a file system and a fallocate that can. Nobody waits for it.
+func (r *run) forget(ctx context.Context) {
+	if r.read-r.forgotten < forgetAfter {
+		return
+	}
+	r.forgotten = r.read
+	forgetter := &run{agent: r.agent}
+	_ = forgetter.start(ctx, script(guestPath+`exec fallocate --punch-hole --offset 0 --length "$2" "$1/out"`, r.dir, strconv.FormatInt(r.read, 10)), nil, true)
+}
+
+// counted counts what it passes on.
+type counted struct {
+	to io.Writer
+	n  *int64
+}
+
+func (c counted) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	*c.n += int64(n)
+	return n, err
 }
 
 // pieces fetches those pieces of bulk output that are whole.
