@@ -58,7 +58,7 @@ func (p *planner) decideShares(d *Definition) error {
 			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("share %s gives the guest %s, which is outside of the project", s.Tag, s.Source))
 		}
 		switch {
-		case host.Virtiofs && (!s.ReadOnly || host.VirtiofsReadOnly):
+		case host.Virtiofs && (!s.ReadOnly || p.s.readOnlyVirtiofs):
 			share.Driver = spec.ShareVirtiofs
 		case host.NinePFS && host.Virtiofs:
 			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("share %s goes by 9p: the virtiofs of libvirt before 11.0 cannot keep a guest from writing", s.Tag))

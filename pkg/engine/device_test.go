@@ -278,11 +278,18 @@ func TestPlanShares(t *testing.T) {
 		"share docs goes by 9p: the virtiofs of libvirt before 11.0 cannot keep a guest from writing",
 	}, p.plan.Notes)
 
-	w.s.capabilities.VirtiofsReadOnly = true
+	w.s.readOnlyVirtiofs = true
 	p = &planner{e: w.e, w: w.w, s: w.s, plan: &Plan{}}
 	d, err = p.definition()
 	require.NoError(t, err)
 	assert.Equal(t, spec.ShareVirtiofs, d.Shares[0].Driver)
 	assert.Equal(t, "docs /mnt/docs virtiofs ro,nofail 0 0", d.Mounts[0])
 	assert.NotContains(t, strings.Join(p.plan.Notes, "\n"), "9p")
+}
+
+// <readonly/> means something for virtiofs since libvirt 11.0.
+func TestReadOnlyVirtiofs(t *testing.T) {
+	for version, want := range map[string]bool{"9.0.0": false, "10.10.0": false, "11.0.0": true, "12.1.0": true, "": false} {
+		assert.Equal(t, want, keepsReadOnly(version), version)
+	}
 }

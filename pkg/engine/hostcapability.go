@@ -21,9 +21,7 @@ type Capabilities struct {
 	// Virtiofs and NinePFS say how directories of the host can be shared; NoVirtiofs is
 	// one sentence that says why not by virtiofs.
 	Virtiofs, NinePFS bool
-	// VirtiofsReadOnly says that virtiofs can keep a guest from writing.
-	VirtiofsReadOnly bool
-	NoVirtiofs       string
+	NoVirtiofs        string
 	// Passt says that user networking can be done by passt.
 	Passt bool
 	// Graphics and Video are the kinds of screen and the models of graphics cards.

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -35,8 +37,11 @@ type snapshot struct {
 	devices []Device
 	// capabilities are read only when a definition has to be made.
 	capabilities *Capabilities
-	volumes      volumeSnapshot
-	delivering   delivering
+	// readOnlyVirtiofs says that virtiofs can keep a guest from writing; it is asked when a
+	// share needs it.
+	readOnlyVirtiofs bool
+	volumes          volumeSnapshot
+	delivering       delivering
 	// ports are the forwards with the automatic ones chosen; nil where there are none.
 	ports []spec.Port
 }
@@ -80,6 +85,9 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 		if err := e.observeCapabilities(ctx, &s); err != nil {
 			return nil, err
 		}
+		if err := e.observeReadOnly(ctx, w, &s); err != nil {
+			return nil, err
+		}
 		if namesDevices(&w.Machine) {
 			s.devices, err = e.Host.Inspector.Devices(ctx)
 		}
@@ -95,6 +103,25 @@ func (e *Engine) observeCapabilities(ctx context.Context, s *snapshot) error {
 	capabilities, err := e.Host.Inspector.Capabilities(ctx)
 	s.capabilities = &capabilities
 	return err
+}
+
+// observeReadOnly finds out whether shares that the guest may not write to can go by virtiofs.
+func (e *Engine) observeReadOnly(ctx context.Context, w Wanted, s *snapshot) error {
+	if !s.capabilities.Virtiofs || !slices.ContainsFunc(w.Machine.Shares, func(s spec.Share) bool { return s.ReadOnly }) {
+		return nil
+	}
+	versions, err := e.Host.Inspector.Versions(ctx)
+	s.readOnlyVirtiofs = keepsReadOnly(versions.Libvirt)
+	return err
+}
+
+// keepsReadOnly says that a libvirt makes a virtiofs share read-only: since 11.0. Older
+// ones refuse to, or pay <readonly/> no heed (https://gitlab.com/libvirt/libvirt/-/issues/23).
+// It takes virtiofsd 1.13 or newer, without which the guest does not start.
+func keepsReadOnly(libvirt string) bool {
+	var major int
+	_, err := fmt.Sscanf(libvirt, "%d.", &major)
+	return err == nil && major >= 11
 }
 
 func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *snapshot) (err error) {

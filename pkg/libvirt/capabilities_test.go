@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vmctl/pkg/engine"
 	"vmctl/pkg/testenv"
 )
 
@@ -26,17 +25,5 @@ func TestHostFeatures(t *testing.T) {
 		has, err := hasFeature(c.l, feature)
 		require.NoError(t, err)
 		assert.Equal(t, strings.Contains(line+" ", " "+feature+" "), has, feature)
-	}
-}
-
-// A share that the guest may not write to goes by virtiofs where that can be held to it.
-func TestReadOnlyVirtiofs(t *testing.T) {
-	fs := &deviceCap{Enums: []enumXML{{Name: "driverType", Values: []string{"path", "virtiofs"}}}}
-	for version, want := range map[string]bool{"9.0.0": false, "10.10.0": false, "11.0.0": true, "12.1.0": true} {
-		d, out := domainCaps{}, engine.Capabilities{Libvirt: version}
-		d.Devices.Filesystem = fs
-		d.into(&out, place{})
-		assert.True(t, out.Virtiofs, version)
-		assert.Equal(t, want, out.VirtiofsReadOnly, version)
 	}
 }

@@ -98,7 +98,6 @@ func (d *domainCaps) into(out *engine.Capabilities, version string, at place) {
 	out.NinePFS = fs == nil || offers(fs.Enums, "driverType", "path")
 	out.NoVirtiofs = noVirtiofs(fs, version, at, virtiofsPrograms())
 	out.Virtiofs = out.NoVirtiofs == ""
-	out.VirtiofsReadOnly = out.Virtiofs && !older(out.Libvirt, readOnlyVirtiofs)
 }
 
 // noVirtiofs says why directories cannot be shared by virtiofs, or nothing when they can.
@@ -113,10 +112,6 @@ func noVirtiofs(fs *deviceCap, libvirt string, at place, descriptions []string) 
 	}
 	return ""
 }
-
-// readOnlyVirtiofs is the first libvirt that takes <readonly/> for virtiofs; before, it
-// refused it, and before that it paid it no heed. virtiofsd needs to be 1.13 or newer.
-const readOnlyVirtiofs = 11
 
 // older says that a version is before a major one.
 func older(version string, major int) bool {

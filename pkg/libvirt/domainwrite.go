@@ -85,7 +85,7 @@ func (c *conn) StartDomain(ctx context.Context, name string, paused bool) error 
 // earlier guest (managed save) it would leave lying, so there must be none.
 func (c *conn) StartDomainWith(ctx context.Context, name string, paused bool, files []engine.FirmwareFile) error {
 	return change(ctx, c, "start domain "+quoteName(name), func(l *golibvirt.Connect) error {
-		return withDomain(l, name, func(d *golibvirt.Domain) error {
+		return c.withDomain(l, name, func(d *golibvirt.Domain) error {
 			definition, err := d.GetXMLDesc(golibvirt.DOMAIN_XML_INACTIVE | golibvirt.DOMAIN_XML_SECURE)
 			if err != nil {
 				return err
