@@ -50,7 +50,7 @@ func FuzzPack(f *testing.F) {
 		p.Add(spec.Secret{Name: name, Persist: persist}, value)
 		packed, err := p.Bytes()
 		require.NoError(t, err)
-		in := tar.NewReader(bytes.NewReader(packed))
+		in := tar.NewReader(bytes.NewReader(packed[0]))
 		var names []string
 		for {
 			header, err := in.Next()
