@@ -22,7 +22,7 @@ const (
 const (
 	fragmentLength = 16 << 10
 	placeLength    = 200
-	placePattern   = `^/?([A-Za-z][A-Za-z0-9-]*(\[[1-9][0-9]?\])?)(/[A-Za-z][A-Za-z0-9-]*(\[[1-9][0-9]?\])?)*$`
+	placePattern   = `^/?([A-Za-z][A-Za-z0-9_-]*(\[[1-9][0-9]?\])?)(/[A-Za-z][A-Za-z0-9_-]*(\[[1-9][0-9]?\])?)*$`
 )
 
 // Fragment is a change of the domain's XML that the definition asks for itself. One of

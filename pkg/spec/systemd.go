@@ -28,7 +28,7 @@ func systemdField() field {
 		fields: func(t *Systemd) fieldTable {
 			return fieldTable{
 				hostnameField("The guest's host name (system.hostname).", &t.Hostname),
-				publicKeysField("Public keys that may log in as root (ssh.authorized_keys.root), unless the guest has its own. [] is none.", &t.Keys, &t.KeysSet),
+				publicKeysField("Public keys that may log in as root (ssh.authorized_keys.root), unless the guest has its own; older NixOS does not read them. [] is none.", &t.Keys, &t.KeysSet),
 			}
 		},
 		fresh:       func(string) Systemd { return Systemd{Use: true} },

