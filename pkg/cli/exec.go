@@ -20,7 +20,7 @@ func execCommand() *command {
 		about: []string{
 			"Runs a command in the guest through its agent, as root, and ends with the command's exit status. What is piped in is the command's " +
 				"standard input; a terminal is not passed on. Arguments arrive as they are: no shell looks at them. " +
-				"Ctrl-C stops the command in the guest.",
+				"Ctrl-C stops the command in the guest. On a terminal its output is text and colours alone; a pipe or a file gets every byte.",
 			"Where no agent answers, the command goes over ssh, as the user that the definition names. What vmctl itself says has the exit " +
 				"codes of every other command, which the command's own may equal: -o json tells them apart.",
 		},

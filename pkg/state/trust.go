@@ -32,7 +32,7 @@ func (d Dirs) Check() error {
 		}
 		f := fault.New(fault.Refused, "vmctl does not keep its files in %s: %s %s", dir, at, why)
 		if euid == 0 {
-			return f.WithHint("give root a home directory of its own (sudo -H), or run vmctl as the user whose directory it is")
+			return f.WithHint("set HOME to root's own directory, as sudo -H does, or run vmctl as the user whose directory it is")
 		}
 		return f.WithHint("make it yours alone, or set XDG_CACHE_HOME, XDG_STATE_HOME, XDG_CONFIG_HOME and XDG_RUNTIME_DIR to directories that are")
 	}
