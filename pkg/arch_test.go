@@ -23,7 +23,7 @@ func arrows() map[string][]string {
 	return map[string][]string{
 		"cmd/vmctl": {"pkg/cli"},
 		"pkg/cli": with("pkg/libvirt", "pkg/builder", "pkg/image", "pkg/console", "pkg/guest", "pkg/ui",
-			"pkg/project", "pkg/screen", "pkg/hosts", "pkg/cloudinit", "pkg/secret", "pkg/state", "pkg/engine", "pkg/spec"),
+			"pkg/project", "pkg/screen", "pkg/ssh", "pkg/hosts", "pkg/cloudinit", "pkg/secret", "pkg/state", "pkg/engine", "pkg/spec"),
 
 		"pkg/libvirt":           with("pkg/engine", "pkg/spec", "pkg/libvirt/domainxml"),
 		"pkg/libvirt/domainxml": with("pkg/spec"),
@@ -32,7 +32,7 @@ func arrows() map[string][]string {
 		"pkg/image/cache":       {},
 		"pkg/image/checksum":    with(),
 		"pkg/image/fetch":       with("pkg/spec", "pkg/image/cache", "pkg/image/checksum"),
-		"pkg/guest":             with("pkg/engine", "pkg/spec", "pkg/proc", "images"),
+		"pkg/guest":             with("pkg/engine", "pkg/spec", "pkg/proc", "pkg/ssh", "images"),
 		"pkg/secret":            with("pkg/spec", "pkg/proc"),
 		"pkg/console":           with("pkg/engine"),
 		"pkg/screen":            with("pkg/engine", "pkg/proc"),
@@ -40,6 +40,7 @@ func arrows() map[string][]string {
 		"pkg/cloudinit":         {"pkg/fault", "pkg/spec", "pkg/iso"},
 		"pkg/iso":               {"pkg/fault"},
 		"pkg/state":             with(),
+		"pkg/ssh":               with("pkg/proc"),
 		"pkg/hosts":             with("pkg/spec"),
 		"pkg/ui":                with(),
 

@@ -15,6 +15,7 @@ import (
 	"vmctl/pkg/progress"
 	"vmctl/pkg/project"
 	"vmctl/pkg/secret"
+	"vmctl/pkg/ssh"
 	"vmctl/pkg/state"
 	"vmctl/pkg/ui"
 )
@@ -29,6 +30,9 @@ type call struct {
 	log      *slog.Logger
 
 	hosts openHosts
+	// ssh is what share made of it, if a host was to be reached so.
+	ssh   *ssh.Shared
+	share sync.Once
 	// flakes are what the command line names machines by, if not by their names.
 	flakes map[string]namedFlake
 	// hidden are variables that hold secrets, and were taken out of the environment.
@@ -76,6 +80,7 @@ func (c *call) close() {
 			c.log.Debug("close connection", "uri", uri, "error", err)
 		}
 	}
+	c.ssh.Close()
 }
 
 // print writes a result to standard output.

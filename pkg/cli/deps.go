@@ -40,8 +40,8 @@ type Deps struct {
 	Root bool
 	// Token tells this client's uploads to a host from those of others.
 	Token func(dirs state.Dirs, hostURI string) engine.Token
-	// OpenHost connects to libvirt.
-	OpenHost func(ctx context.Context, uri string) (*engine.Host, io.Closer, error)
+	// OpenHost connects to libvirt; ssh is the program for hosts that are reached by it.
+	OpenHost func(ctx context.Context, uri, ssh string) (*engine.Host, io.Closer, error)
 	// Images builds flakes.
 	Images func(dirs state.Dirs, sink progress.Sink, log *slog.Logger) Images
 }
@@ -56,9 +56,11 @@ func System(version string) *Deps {
 		Now:      time.Now,
 		Unsetenv: func(name string) { _ = os.Unsetenv(name) }, // fails for names that cannot be
 		Root:     os.Geteuid() == 0,
-		OpenHost: func(ctx context.Context, uri string) (*engine.Host, io.Closer, error) { return libvirt.Open(ctx, uri) },
-		Images:   systemImages,
-		Token:    systemToken,
+		OpenHost: func(ctx context.Context, uri, ssh string) (*engine.Host, io.Closer, error) {
+			return libvirt.Open(ctx, uri, libvirt.WithSSH(ssh))
+		},
+		Images: systemImages,
+		Token:  systemToken,
 	}
 }
 

@@ -2,14 +2,18 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/hosts"
+	"vmctl/pkg/ssh"
 )
 
 // openHosts are the connections of one command: one for each host, whatever asks.
@@ -55,12 +59,38 @@ func (o *openHosts) all() map[string]io.Closer {
 func (c *call) host(ctx context.Context, uri string) (*engine.Host, error) {
 	o := c.hosts.of(uri)
 	o.once.Do(func() {
-		host, closer, err := c.deps.OpenHost(ctx, uri)
+		host, closer, err := c.deps.OpenHost(ctx, uri, c.shared(uri).Command())
 		c.hosts.mu.Lock()
 		defer c.hosts.mu.Unlock()
 		o.host, o.closer, o.err = host, closer, err
 	})
 	return o.host, o.err
+}
+
+// shared is the ssh connection that all of one command uses to a host; nil where it is not
+// reached by ssh.
+func (c *call) shared(uri string) *ssh.Shared {
+	if h := ssh.Of(uri); h == nil || !strings.Contains(uri, "+ssh:") {
+		return nil
+	}
+	c.share.Do(func() {
+		var places []string
+		if dirs, err := c.dirs(); err == nil {
+			places = append(places, dirs.Runtime)
+		}
+		c.ssh = ssh.Share(append(places, filepath.Join(os.TempDir(), fmt.Sprintf("vmctl-%d", os.Getuid())))...)
+	})
+	return c.ssh
+}
+
+// sshTo is the way to a host that is reached by ssh, over the connection that is there
+// already; else nil.
+func (c *call) sshTo(uri string) *ssh.Host {
+	h := ssh.Of(uri)
+	if h != nil {
+		h.Config = c.shared(uri).Config()
+	}
+	return h
 }
 
 // chosenHost is the host that the command line names, as a URI or by its name.

@@ -116,7 +116,7 @@ func (m *reachable) hasAgent(ctx context.Context) (bool, error) {
 // route finds a way to a TCP port of the guest.
 func (m *reachable) route(ctx context.Context, port uint16) (guest.Route, error) {
 	record := m.record()
-	jump := guest.ParseJump(m.host.URI)
+	jump := m.c.sshTo(m.host.URI)
 	if !m.host.Local && jump == nil {
 		return m.remoteRoute(record, port)
 	}

@@ -54,7 +54,7 @@ func (c *call) follow(ctx context.Context, x expected, w waiting, ready *string)
 	}
 	outcome, err := c.wait(ctx, x.watched, guest.Options{
 		Ready: x.ready, Running: !x.started, Timeout: w.timeout, Log: engine.LogVolume(x.attachment.name), Sink: c.progress,
-		Targets: func(ctx context.Context, port uint16) []string { return c.targets(ctx, x, port) },
+		Targets: func(ctx context.Context, port uint16) []string { return c.targets(ctx, x, port) }, Jump: c.sshTo(x.host.URI),
 	})
 	c.keepReport(x, outcome.Report)
 	if err != nil {
@@ -75,7 +75,7 @@ func (c *call) follow(ctx context.Context, x expected, w waiting, ready *string)
 func (c *call) targets(ctx context.Context, x expected, port uint16) []string {
 	number := strconv.Itoa(int(port))
 	var all []string
-	if x.host.Local {
+	if x.host.Local || c.sshTo(x.host.URI) != nil {
 		for _, p := range x.ports {
 			if p.Guest == port && p.Protocol == "tcp" {
 				all = append(all, net.JoinHostPort(dial(p.Address.String()), strconv.Itoa(int(p.Host))))

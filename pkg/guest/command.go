@@ -3,7 +3,6 @@ package guest
 import (
 	"context"
 	"io"
-	"strings"
 )
 
 // Command is a program to run inside a guest.
@@ -29,21 +28,4 @@ type Runner interface {
 // script is a shell script with arguments, which it finds in $1 and on.
 func script(text string, arguments ...string) []string {
 	return append([]string{"/bin/sh", "-c", text, "vmctl"}, arguments...)
-}
-
-// quoted is a word that a POSIX shell reads back as it is.
-func quoted(word string) string {
-	if word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,") == "" {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
-
-// quotedAll joins words for a POSIX shell.
-func quotedAll(words []string) string {
-	out := make([]string, len(words))
-	for i, word := range words {
-		out[i] = quoted(word)
-	}
-	return strings.Join(out, " ")
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"vmctl/pkg/spec"
+	"vmctl/pkg/ssh"
 )
 
 const (
@@ -42,7 +43,7 @@ func (w *watcher) dial(ctx context.Context) <-chan answer {
 		for ctx.Err() == nil {
 			a := answer{trouble: fmt.Sprintf("no address is known at which its port %d could be reached from here", port)}
 			for _, target := range w.o.Targets(ctx, port) {
-				trouble := probe(ctx, target)
+				trouble := probe(ctx, w.o.Jump, target)
 				if trouble == "" {
 					a = answer{how: how}
 					break
@@ -63,8 +64,12 @@ func (w *watcher) dial(ctx context.Context) <-chan answer {
 	return answers
 }
 
-// connect gives a connection that ends with ctx, or says what the trouble is.
-func connect(ctx context.Context, target string) (net.Conn, string) {
+// connect gives a connection that ends with ctx, or says what the trouble is. Behind a
+// jump host it shows when something is read.
+func connect(ctx context.Context, jump *ssh.Host, target string) (net.Conn, string) {
+	if jump != nil {
+		return jump.Dial(ctx, target), ""
+	}
 	conn, err := (&net.Dialer{Timeout: connectTime}).DialContext(ctx, "tcp", target)
 	switch {
 	case err == nil:
@@ -77,8 +82,8 @@ func connect(ctx context.Context, target string) (net.Conn, string) {
 }
 
 // probeSSH waits for a server's greeting (RFC 4253, 4.2).
-func probeSSH(ctx context.Context, target string) string {
-	conn, trouble := connect(ctx, target)
+func probeSSH(ctx context.Context, jump *ssh.Host, target string) string {
+	conn, trouble := connect(ctx, jump, target)
 	if conn == nil {
 		return trouble
 	}
@@ -97,15 +102,19 @@ func probeSSH(ctx context.Context, target string) string {
 
 // probePort looks whether somebody took the connection: a server that speaks first shows
 // it at once, another one when it is told that nothing more comes.
-func probePort(ctx context.Context, target string) string {
-	conn, trouble := connect(ctx, target)
+func probePort(ctx context.Context, jump *ssh.Host, target string) string {
+	conn, trouble := connect(ctx, jump, target)
 	if conn == nil {
 		return trouble
 	}
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	one := make([]byte, 1)
-	_ = conn.SetReadDeadline(time.Now().Add(quiet))
+	patience := quiet
+	if jump != nil {
+		patience = connectTime // ssh itself takes its time
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	n, err := conn.Read(one)
 	if n > 0 {
 		return ""
@@ -116,6 +125,9 @@ func probePort(ctx context.Context, target string) string {
 	}
 	if !timeout(err) {
 		return "nothing listens behind " + target
+	}
+	if jump != nil {
+		return "" // ssh cannot say that nothing more comes, and has not said that it was refused
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite()

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vmctl/pkg/guest"
+	"vmctl/pkg/ssh"
 )
 
 const (
@@ -81,12 +82,12 @@ func TestSSHArguments(t *testing.T) {
 	}, s.Args([]string{"-T"}, "-oProxyCommand=y"), "what could be an option stands behind the option that it belongs to, or behind --")
 
 	s.Ask, s.Key = true, ""
-	s.Route.Jump = guest.ParseJump("qemu+ssh://me@host.example.org:2200/system?keyfile=/my%20key")
+	s.Route.Jump = ssh.Of("qemu+ssh://me@host.example.org:2200/system?keyfile=/my%20key")
 	args := s.Args(nil)
 	assert.Contains(t, args, "StrictHostKeyChecking=ask")
-	assert.Contains(t, args, "ProxyCommand=ssh -o ClearAllForwardings=yes -W 127.0.0.1:2222 -l me -p 2200 -i '/my key' -- host.example.org")
+	assert.Contains(t, args, "ProxyCommand=ssh -l me -p 2200 -i '/my key' -o ClearAllForwardings=yes -W 127.0.0.1:2222 -- host.example.org")
 	for _, uri := range []string{"qemu:///system", "qemu+tls://host/system", "qemu+ssh://-oProxyCommand=x/system", ":"} {
-		assert.Nil(t, guest.ParseJump(uri), uri)
+		assert.Nil(t, ssh.Of(uri), uri)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
 	"vmctl/pkg/spec"
+	"vmctl/pkg/ssh"
 )
 
 // Options say what to wait for.
@@ -27,6 +28,8 @@ type Options struct {
 	// Targets are the addresses, as HOST:PORT, at which a TCP port of the guest can be
 	// reached from here. There may be none yet.
 	Targets func(ctx context.Context, port uint16) []string
+	// Jump is the host from which they are reached; nil is this machine.
+	Jump *ssh.Host
 	// Sink is told the console's latest line.
 	Sink progress.Sink
 }

@@ -5,20 +5,20 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"strconv"
 	"strings"
 
 	"vmctl/pkg/fault"
 	"vmctl/pkg/proc"
+	"vmctl/pkg/ssh"
 )
 
 // Streams are what a program in the foreground reads and writes.
 type Streams = proc.Streams
 
 // SSHFailed is ssh's exit status when it did not come to run anything.
-const SSHFailed = 255
+const SSHFailed = ssh.Failed
 
 // Route is how to get to a port of a guest over the network.
 type Route struct {
@@ -26,52 +26,11 @@ type Route struct {
 	Address netip.Addr
 	Port    uint16
 	// Jump is the libvirt host to go through; nil for none.
-	Jump *Jump
+	Jump *ssh.Host
 }
 
 // String is the address and the port.
 func (r Route) String() string { return netip.AddrPortFrom(r.Address, r.Port).String() }
-
-// Jump is a libvirt host that ssh goes through, as its connection URI names it.
-type Jump struct {
-	User, Host, Port, Key string
-}
-
-// ParseJump reads the way to the host out of a normalised libvirt URI. It is nil for
-// hosts that are not reached by ssh. The URI has been checked when it was connected to.
-func ParseJump(uri string) *Jump {
-	u, err := url.Parse(uri)
-	if err != nil || u.Hostname() == "" {
-		return nil
-	}
-	_, transport, _ := strings.Cut(u.Scheme, "+")
-	if transport != "ssh" && transport != "libssh" && transport != "libssh2" {
-		return nil
-	}
-	j := &Jump{User: u.User.Username(), Host: u.Hostname(), Port: u.Port(), Key: u.Query().Get("keyfile")}
-	for _, word := range []string{j.User, j.Host, j.Key} {
-		if strings.HasPrefix(word, "-") {
-			return nil
-		}
-	}
-	return j
-}
-
-// Argv is the command that joins its standard input and output to an address as the
-// jump host sees it.
-func (j *Jump) Argv(to string) []string {
-	argv := []string{"ssh", "-o", "ClearAllForwardings=yes", "-W", to}
-	if j.User != "" {
-		argv = append(argv, "-l", j.User)
-	}
-	if j.Port != "" {
-		argv = append(argv, "-p", j.Port)
-	}
-	if j.Key != "" {
-		argv = append(argv, "-i", j.Key)
-	}
-	return append(argv, "--", j.Host)
-}
 
 // SSH logs in to a guest with the person's own ssh.
 type SSH struct {
@@ -106,7 +65,7 @@ func (s *SSH) options() []string {
 		o = append(o, "-i", s.Key)
 	}
 	if s.Route.Jump != nil {
-		o = append(o, "-o", "ProxyCommand="+strings.ReplaceAll(quotedAll(s.Route.Jump.Argv(s.Route.String())), "%", "%%"))
+		o = append(o, "-o", "ProxyCommand="+strings.ReplaceAll(ssh.Quote(s.Route.Jump.Through(s.Route.String())...), "%", "%%"))
 	} else {
 		// A ProxyCommand of the person's for all hosts does not know this address.
 		o = append(o, "-o", "ProxyCommand=none")
@@ -146,7 +105,7 @@ func (s *SSH) Run(ctx context.Context, c Command) (int, error) {
 	if c.Stdin == nil {
 		flags = append(flags, "-n")
 	}
-	status, err := s.Attach(ctx, proc.Streams{In: c.Stdin, Out: c.Stdout, Err: diag}, flags, quotedAll(c.Argv))
+	status, err := s.Attach(ctx, proc.Streams{In: c.Stdin, Out: c.Stdout, Err: diag}, flags, ssh.Quote(c.Argv...))
 	if err != nil {
 		return 0, err
 	}
@@ -230,10 +189,10 @@ func noSSH(err error) error {
 // Connect joins standard input and output to the route, for ssh's ProxyCommand.
 func (r Route) Connect(ctx context.Context, in *os.File, out io.Writer) error {
 	if r.Jump != nil {
-		argv := r.Jump.Argv(r.String())
+		argv := r.Jump.Through(r.String())
 		status, err := proc.Attach(ctx, proc.Cmd{Path: argv[0], Args: argv[1:]}, proc.Streams{In: in, Out: out, Err: os.Stderr})
 		if err == nil && status != 0 {
-			err = fault.New(fault.Unreachable, "ssh could not go through %s", r.Jump.Host)
+			err = fault.New(fault.Unreachable, "ssh could not go through %s", r.Jump.Name)
 		}
 		return noSSH(err)
 	}

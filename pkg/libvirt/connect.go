@@ -27,6 +27,9 @@ type Option func(*conn)
 // WithPoolTarget sets the directory on the host in which vmctl's pool is made.
 func WithPoolTarget(dir string) Option { return func(c *conn) { c.target = dir } }
 
+// WithSSH sets the program that is run in place of ssh; empty is ssh.
+func WithSSH(program string) Option { return func(c *conn) { c.ssh = program } }
+
 // Open connects to a host. An empty URI is libvirt's own default. When ctx ends while
 // libvirt still connects, Open returns at once; the attempt goes on in the background
 // until libvirt gives up, and what it yields is closed.
@@ -46,8 +49,12 @@ func Open(ctx context.Context, uri string, options ...Option) (*engine.Host, io.
 	}
 	done := make(chan opened)
 	gone := make(chan struct{})
+	c := &conn{}
+	for _, option := range options {
+		option(c)
+	}
 	go func() {
-		l, full, err := dial(uri)
+		l, full, err := dial(uri, c.ssh)
 		select {
 		case done <- opened{l, full, err}:
 		case <-gone:
@@ -64,21 +71,20 @@ func Open(ctx context.Context, uri string, options ...Option) (*engine.Host, io.
 		if o.err != nil {
 			return nil, nil, unreachable(uri, o.err)
 		}
-		c := &conn{uri: o.uri, place: locate(o.uri, os.Geteuid()), l: o.l}
-		c.target = defaultTarget(c.place)
-		for _, option := range options {
-			option(c)
+		c.uri, c.place, c.l = o.uri, locate(o.uri, os.Geteuid()), o.l
+		if c.target == "" {
+			c.target = defaultTarget(c.place)
 		}
 		return c.host(), c, nil
 	}
 }
 
 // dial opens the connection, asks for keepalive and for the normalised URI.
-func dial(uri string) (*golibvirt.Connect, string, error) {
+func dial(uri, ssh string) (*golibvirt.Connect, string, error) {
 	if err := startLoop(); err != nil {
 		return nil, "", err
 	}
-	l, err := golibvirt.NewConnect(uri)
+	l, err := golibvirt.NewConnect(withCommand(uri, ssh))
 	if err != nil {
 		return nil, "", err
 	}
@@ -89,7 +95,7 @@ func dial(uri string) (*golibvirt.Connect, string, error) {
 		_, _ = l.Close()
 		return nil, "", err
 	}
-	return l, full, nil
+	return l, withoutCommand(full), nil
 }
 
 // named is the URI for people.
@@ -106,6 +112,7 @@ type conn struct {
 	uri    string
 	place  place
 	target string
+	ssh    string
 
 	mu     sync.Mutex
 	l      *golibvirt.Connect

@@ -109,3 +109,28 @@ func defaultTarget(p place) string {
 	}
 	return filepath.Join(data, "libvirt", "images", PoolName)
 }
+
+// withCommand names the program that libvirt runs in place of ssh. CheckURI lets no one
+// else name one.
+func withCommand(uri, program string) string {
+	u, err := url.Parse(uri)
+	if err != nil || program == "" || !strings.HasSuffix(u.Scheme, "+ssh") {
+		return uri
+	}
+	query := u.Query()
+	query.Set("command", program)
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// withoutCommand is the URI as people know it.
+func withoutCommand(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil || !u.Query().Has("command") {
+		return uri
+	}
+	query := u.Query()
+	query.Del("command")
+	u.RawQuery = query.Encode()
+	return u.String()
+}
