@@ -65,8 +65,8 @@ func (b *Builder) build(ctx context.Context, ref Ref, rootDir string, refresh bo
 	if err != nil {
 		return Result{}, err
 	}
-	if !x.unlocked {
-		entry.store(before, b.fingerprint(ctx, ref), res)
+	if info, err := os.Lstat(res.Path); err == nil && !x.unlocked {
+		entry.store(before, b.fingerprint(ctx, ref), res, info.Size())
 	}
 	return res, nil
 }
@@ -89,10 +89,7 @@ func (b *Builder) realise(ctx context.Context, ref Ref, x examined, rootDir stri
 		out, err = b.run(ctx, t, b.argv("build", append(args, noEvalCache()...), x.installable))
 	}
 	if err != nil {
-		if ctx.Err() == nil && t.lacksAttribute() {
-			return Result{}, b.lacks(ctx, ref, x.attr)
-		}
-		return Result{}, b.failure(ctx, ref, t, err)
+		return Result{}, b.unbuilt(ctx, ref, t, x, err)
 	}
 	res := Result{Attr: x.attr.String(), Spec: x.Spec, Left: x.Left, Origin: x.origin}
 	if res.Drv, res.OutPath, err = parseBuilt(out.Stdout); err != nil {
@@ -103,6 +100,14 @@ func (b *Builder) realise(ctx context.Context, ref Ref, x examined, rootDir stri
 	}
 	res.Path, err = b.find(ctx, ref, x.installable, res.OutPath)
 	return res, err
+}
+
+// unbuilt says why nix did not build what was examined.
+func (b *Builder) unbuilt(ctx context.Context, ref Ref, t *tracker, x examined, err error) error {
+	if ctx.Err() == nil && t.lacksAttribute() {
+		return b.lacks(ctx, ref, x.attr)
+	}
+	return b.failure(ctx, ref, t, err)
 }
 
 func noEvalCache() []string { return []string{"--option", "eval-cache", "false"} }

@@ -111,19 +111,15 @@ func (b *Builder) Recall(ref Ref) (Result, bool) {
 	return e.result(), ok
 }
 
-// store remembers a result, when nothing changed while it was made. That it cannot be
+// store remembers a result with its image's size, when nothing changed while it was made. That it cannot be
 // written costs time, not correctness, and is no error.
-func (c cacheEntry) store(before, after fingerprint, res Result) {
+func (c cacheEntry) store(before, after fingerprint, res Result, size int64) {
 	if c.file == "" || !before.sure || !after.sure || before.sum != after.sum || !maps.Equal(before.racy, after.overlap(before)) {
-		return
-	}
-	info, err := os.Lstat(res.Path)
-	if err != nil {
 		return
 	}
 	data, err := json.Marshal(cached{
 		Version: cacheVersion, Fingerprint: before.sum, Racy: before.racy,
-		Path: res.Path, OutPath: res.OutPath, Drv: res.Drv, Attr: res.Attr, Size: info.Size(),
+		Path: res.Path, OutPath: res.OutPath, Drv: res.Drv, Attr: res.Attr, Size: size,
 		Spec: res.Spec, Left: res.Left, Origin: res.Origin,
 	})
 	if err != nil || os.MkdirAll(filepath.Dir(c.file), 0o700) != nil {

@@ -183,7 +183,7 @@ func TestRacyContentDecides(t *testing.T) {
 	require.NoError(t, err)
 	entry := cacheEntry{file: filepath.Join(dir, "cache", "e.json")}
 	f := fingerprint{sure: true, sum: "s", racy: map[string]string{file: sum}}
-	entry.store(f, f, Result{Path: image, OutPath: dir})
+	entry.store(f, f, Result{Path: image, OutPath: dir}, 0)
 	_, ok := entry.lookup(f)
 	require.True(t, ok)
 	// As if the file system had given the change the same time stamp.
@@ -191,7 +191,7 @@ func TestRacyContentDecides(t *testing.T) {
 	_, ok = entry.lookup(f)
 	assert.False(t, ok)
 	require.NoError(t, os.Remove(entry.file))
-	entry.store(f, f, Result{Path: image, OutPath: dir})
+	entry.store(f, f, Result{Path: image, OutPath: dir}, 0)
 	assert.NoFileExists(t, entry.file, "it changed while nix was running")
 }
 

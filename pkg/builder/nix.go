@@ -45,7 +45,10 @@ func (b *Builder) environ() []string {
 // last because nix obeys the last flag that chooses a format.
 func (b *Builder) argv(verb string, args []string, installables ...string) []string {
 	argv := append([]string{"--extra-experimental-features", "nix-command flakes"}, strings.Fields(verb)...)
-	argv = append(argv, "--json", "--no-accept-flake-config", "--no-write-lock-file", "--no-warn-dirty")
+	if verb != "copy" { // it gives nothing
+		argv = append(argv, "--json")
+	}
+	argv = append(argv, "--no-accept-flake-config", "--no-write-lock-file", "--no-warn-dirty")
 	argv = append(argv, b.settings...)
 	argv = append(argv, args...)
 	argv = append(argv, "--log-format", "internal-json", "--")

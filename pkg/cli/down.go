@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -94,8 +95,8 @@ func (c *call) down(ctx context.Context, name string, o engine.DownOptions) (*do
 		return nil, err
 	}
 	// Nothing uses its images then, wherever they came from.
-	o.Gone = func() {
-		if err := c.dropMachineRoots(e.Host.URI, name); err != nil {
+	o.Gone = func(base string) {
+		if err := errors.Join(c.dropMachineRoots(e.Host.URI, name), c.dropThere(ctx, e, name, base)); err != nil {
 			c.note(name, err)
 		}
 		c.dropBuildRoots(t)

@@ -114,3 +114,7 @@ func (n *fakeNix) Evaluate(_ context.Context, ref builder.Ref, _ bool) (builder.
 	_, out, err := n.outcome(ref)
 	return builder.Result{OutPath: out, Attr: "nixosConfigurations." + ref.Machine + ".config.system.build.qcow2", Origin: builder.Origin{Rev: "0123456789abcdef", Dirty: true}}, err
 }
+
+func (n *fakeNix) BuildThere(context.Context, builder.Ref, builder.There, bool) (builder.Result, builder.Seen, error) {
+	return builder.Result{}, builder.Seen{}, fault.New(fault.Build, "the nix of the scripts builds nowhere else")
+}

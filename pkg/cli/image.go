@@ -31,7 +31,9 @@ const (
 	whereUploaded = "uploaded"
 	whereInPlace  = "in place"
 	whereStore    = "nix store"
-	whereCache    = "cache"
+	// whereHostStore is the nix store of a host.
+	whereHostStore = "nix store of the host"
+	whereCache     = "cache"
 )
 
 // imageResult is one image in one place. Sizes are in bytes: Size is what it takes there,

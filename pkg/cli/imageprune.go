@@ -79,6 +79,11 @@ func runImagePrune(ctx context.Context, c *call, in *urfave.Context) error {
 		}
 		gone, err := c.pruneRoots(ctx, e, r.DryRun)
 		r.Images = append(r.Images, gone...)
+		if err != nil {
+			return err
+		}
+		gone, err = c.pruneThere(ctx, e, r.DryRun)
+		r.Images = append(r.Images, gone...)
 		return err
 	})
 	if ctx.Err() == nil && err == nil {

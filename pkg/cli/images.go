@@ -7,6 +7,7 @@ import (
 
 	"vmctl/pkg/builder"
 	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
 	"vmctl/pkg/image"
 	"vmctl/pkg/progress"
 	"vmctl/pkg/spec"
@@ -18,6 +19,8 @@ type Images interface {
 	// Look begins to look at what a flake's sources are, for Build.
 	Look(ctx context.Context, ref builder.Ref) *builder.Sources
 	Build(ctx context.Context, ref builder.Ref, rootDir string, refresh bool) (builder.Result, error)
+	// BuildThere is Build on another machine, where the result stays.
+	BuildThere(ctx context.Context, ref builder.Ref, at builder.There, refresh bool) (builder.Result, builder.Seen, error)
 	// Evaluate says what Build would give, and builds nothing.
 	Evaluate(ctx context.Context, ref builder.Ref, refresh bool) (builder.Result, error)
 	// Recall is what a flake was last built to, whether or not it has changed since.
@@ -39,6 +42,8 @@ type foundImage struct {
 	built builder.Result
 	// roots is where the links are that keep it from nix's garbage collection, or empty.
 	roots string
+	// there is set when it was built on the host, where it is kept.
+	there *builder.There
 	// keep makes the image's garbage collection root the machine's only one; done lets
 	// another vmctl build for the machine.
 	keep func() error
@@ -57,6 +62,8 @@ type imageUse struct {
 	refresh bool
 	// arch is the host's architecture; empty is this machine's.
 	arch string
+	// there is where it is to be built; nil is here.
+	there *builder.There
 }
 
 // findImage builds, downloads or opens a machine's image. Until done is called nobody else
@@ -78,7 +85,21 @@ func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundIm
 		roots = ""
 	}
 	f := &foundImage{done: unlock, roots: roots}
-	if t.machine.Image.Kind != spec.ImageFlake {
+	if use.there != nil {
+		f, err = c.builtThere(ctx, t, use.there, use, c.deps.Images(dirs, c.progress, c.log))
+		if fault.Is(err, fault.Refused) {
+			c.note(t.name, fault.New(fault.Other, "the image is built here after all: %w", err))
+			f, err = &foundImage{done: unlock, roots: roots}, nil
+		}
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		f.done = unlock
+	}
+	if f.there != nil {
+		f.roots = ""
+	} else if t.machine.Image.Kind != spec.ImageFlake {
 		release, used := image.UseCache(dirs.Cache)
 		if used != nil {
 			unlock()

@@ -74,13 +74,17 @@ func (c *call) dropBuildRoots(t *target) {
 // abandon drops the roots of a machine that did not come to be, while its roots' lock is
 // held. A machine that is there keeps all: nobody knows which image it uses now.
 func (f *foundImage) abandon(ctx context.Context, host *engine.Host, name string) {
-	if f.roots == "" {
+	if f.roots == "" && f.there == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTime)
 	defer cancel()
 	if _, err := host.Domains.Domain(ctx, name); fault.Is(err, fault.NotFound) {
-		_ = builder.KeepRoots(f.roots) // image prune tries again
+		// image prune tries again.
+		if f.there != nil {
+			_ = f.there.Keep(ctx, "")
+		}
+		_ = builder.KeepRoots(f.roots)
 	}
 }
 

@@ -58,6 +58,7 @@ func planOptions() []option {
 			choices: []string{string(spec.AccelAuto), string(spec.AccelKVM), string(spec.AccelTCG)},
 			help:    "how the guest's CPU is run, whatever the definition says: auto, kvm or tcg (software emulation)",
 		},
+		buildOnOption(),
 	}, imageOptions()...)
 }
 
@@ -73,6 +74,7 @@ type upOptions struct {
 	engine.Options
 	waiting
 	refresh, noKVM bool
+	buildOn        spec.BuildOn
 	// passing says that nothing is to be brought up.
 	passing bool
 	accel   spec.Accel
@@ -85,7 +87,7 @@ func parseUp(in *urfave.Context) upOptions {
 			StopTimeout: stopTimeout,
 		},
 		waiting: parseWaiting(in),
-		refresh: in.Bool("refresh"), noKVM: in.Bool("no-kvm"), accel: spec.Accel(in.String("accel")),
+		refresh: in.Bool("refresh"), noKVM: in.Bool("no-kvm"), buildOn: spec.BuildOn(in.String("build-on")), accel: spec.Accel(in.String("accel")),
 	}
 }
 
@@ -160,6 +162,12 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 			return nil, nil, nil, err
 		}
 		use.arch = can.Arch
+	}
+	if o.buildOn != "" {
+		t.machine.BuildOn = o.buildOn
+	}
+	if use.there, err = c.there(ctx, t, e, o.passing); err != nil {
+		return nil, nil, nil, err
 	}
 	found, err := c.findImage(ctx, t, use)
 	if err != nil {

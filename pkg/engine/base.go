@@ -245,6 +245,12 @@ func (c *baseCopy) beingRemoved(client string) bool {
 	return slices.ContainsFunc(c.dooms, func(d doom) bool { return d.client != client })
 }
 
+// Uploaded reports whether a path on a host is that of an uploaded image, by its name.
+func Uploaded(at string) bool {
+	n, ok := parseBase(path.Base(at))
+	return ok && n.role == ""
+}
+
 // imageAt is the ID of the uploaded image at a path on the host.
 func imageAt(pool Pool, at string) (string, bool) {
 	n, ok := parseBase(path.Base(at))

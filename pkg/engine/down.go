@@ -18,8 +18,9 @@ type DownOptions struct {
 	// Force destroys at once.
 	Force bool
 	// Gone, when set, is called when nothing of the machine is left, before anybody else
-	// can bring it up again.
-	Gone func()
+	// can bring it up again. base is the path of the image that its root disk lay on, if that
+	// is known.
+	Gone func(base string)
 	// Volumes deletes the machine's data volumes, too.
 	Volumes bool
 }
@@ -34,6 +35,8 @@ type Removal struct {
 	Volumes []string
 	// Kept are the data volumes that stay.
 	Kept []DataVolumeInfo
+
+	base string
 }
 
 // Down removes a machine and all that up made for it, in the order that leaves only
@@ -55,6 +58,7 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 		if err := e.owned(domain, false); err != nil {
 			return nil, err
 		}
+		removal.base = domain.Record.Base
 		if domain.State.Active() {
 			plan.Ops = append(plan.Ops, op(ActionStopDomain, name, "", func(ctx context.Context, e *Engine) error {
 				var err error
@@ -100,7 +104,7 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 		return nil, err
 	}
 	if o.Gone != nil {
-		o.Gone()
+		o.Gone(removal.base)
 	}
 	bases, err := e.removeUnusedBases(ctx, domain)
 	removal.Existed = removal.Existed || len(bases) > 0

@@ -192,4 +192,4 @@ func found[T any](object *T, err error) (*T, error) {
 }
 
 // inPlace says that a root disk may lie directly on the image's file.
-func (e *Engine) inPlace(img Image) bool { return img.InPlace && e.Host.Local }
+func (e *Engine) inPlace(img Image) bool { return img.InPlace && (e.Host.Local || img.OnHost) }

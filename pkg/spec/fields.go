@@ -136,6 +136,15 @@ func fields() fieldTable {
 		},
 		{
 			Field: Field{
+				Key: "build-on", Type: "here or host", Default: string(BuildHere), Example: "host",
+				Doc: "Where nix builds the image: here, or on the host that runs the machine, in whose nix store it stays then. A host that has no nix, or that ssh does not reach, " +
+					"is sent what was built here.",
+			},
+			words:  []string{"build", "builder", "builders", "remote-build"},
+			schema: oneOf(BuildHere, BuildHost), read: readBuildOn,
+		},
+		{
+			Field: Field{
 				Key: "host", Type: "libvirt URI or the name of a host", Default: "what --connect or LIBVIRT_DEFAULT_URI says", Example: "qemu+ssh://me@server.example.org/system",
 				Doc: "The libvirt host that runs the machine: a URI, or a name that vmctl host add gave it. Parameters that would run programs or weaken the check of the " +
 					"server's identity are refused here.",

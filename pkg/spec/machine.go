@@ -66,11 +66,22 @@ type Machine struct {
 	XML []Fragment
 	// SSH is how a person logs in.
 	SSH SSH
+	// BuildOn says where nix builds the image; empty is BuildHere.
+	BuildOn BuildOn
 	// Autostart starts the machine when the host boots.
 	Autostart bool
 	// Host is a libvirt connection URI, or empty for the command line's choice.
 	Host string
 }
+
+// BuildOn is a machine that has nix.
+type BuildOn string
+
+// The places: this machine, and the host that runs the guest.
+const (
+	BuildHere BuildOn = "here"
+	BuildHost BuildOn = "host"
+)
 
 // Accel is how the guest's CPU is run.
 type Accel string

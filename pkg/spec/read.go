@@ -113,6 +113,8 @@ func readWord[T ~string](p *parser, v value, dst *T, words ...T) {
 
 func readSecureBoot(p *parser, v value) { readBool(p, v, &p.m.SecureBoot) }
 
+func readBuildOn(p *parser, v value) { readWord(p, v, &p.m.BuildOn, BuildHere, BuildHost) }
+
 func readAutostart(p *parser, v value) { readBool(p, v, &p.m.Autostart) }
 
 func readBool(p *parser, v value, dst *bool) {

@@ -21,9 +21,9 @@ type SSHServer struct {
 	KnownHosts string
 }
 
-// SSH starts an ssh server that ends with the test. root's ~/.ssh lies on the private
-// host, whose passwd says so: ssh asks there and not HOME.
-func SSH(t testing.TB) *SSHServer {
+// SSH starts an ssh server that ends with the test, with more lines for its configuration.
+// root's ~/.ssh lies on the private host, whose passwd says so: ssh asks there and not HOME.
+func SSH(t testing.TB, more ...string) *SSHServer {
 	t.Helper()
 	Host(t)
 	Tool(t, "sshd", "ssh", "ssh-keygen")
@@ -53,7 +53,8 @@ KbdInteractiveAuthentication no
 UsePAM no
 PidFile none
 Subsystem sftp internal-sftp
-`, s.Port, hostKey, identity), 0o600))
+%s
+`, s.Port, hostKey, identity, strings.Join(more, "\n")), 0o600))
 	program, err := exec.LookPath("sshd") // it insists on its whole path
 	must(t, err)
 	server := exec.Command(program, "-D", "-e", "-f", config)

@@ -151,8 +151,13 @@ func (pr *project) plainSSH(t *testing.T) {
 	r = pr.p.finish(t, pr.p.command(t, pr.dir, "scp", "-F", config, "domain/one.yaml", "one:plain"))
 	assert.Zero(t, r.code, r.err)
 
-	// A forward, from a free port of this machine to the guest's ssh server.
-	cmd := pr.p.command(t, pr.dir, "vmctl", "forward", "-o", "json", "one", "auto:22")
+	pr.forwards(t, "one")
+}
+
+// forwards leads a free port of this machine to the guest's ssh server.
+func (pr *project) forwards(t *testing.T, machine string) {
+	t.Helper()
+	cmd := pr.p.command(t, pr.dir, "vmctl", "forward", "-o", "json", machine, "auto:22")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

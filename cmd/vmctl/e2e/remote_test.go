@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,7 +21,11 @@ import (
 func TestRemote(t *testing.T) {
 	p := root(t)
 	server := testenv.SSH(t)
+	link := testenv.TCP(t, fmt.Sprintf("127.0.0.1:%d", server.Port), 0)
+	server.Port, _ = strconv.Atoi(link.Port())
 	pr := p.project(t)
+	pr.write(t, "word", "open sesame")
+	pr.edit(t, "tiny", "cpus: 1", "cpus: 1\ngraphics: vnc\nready: ssh\nvolumes: {data: 32MiB}\nsecrets: {word: {file: word}}")
 	config := filepath.Join(p.home, ".config/vmctl/hosts.yaml")
 	t.Cleanup(func() { _ = os.Remove(config) })
 	pr.ok(t, "host", "add", "server", server.URI())
@@ -57,8 +63,65 @@ func TestRemote(t *testing.T) {
 
 	pr.edit(t, "tiny", "cpus: 1", "cpus: 1\nhost: server")
 	assert.Contains(t, pr.ok(t, "up", "tiny").err, "tiny is up to date")
-	assert.Contains(t, pr.ok(t, "down", "tiny").err, "tiny is down: it shut down in")
+	pr.ok(t, "host", "remove", "gone")
+	pr.everyVerb(t, link)
+	assert.Contains(t, pr.ok(t, "down", "--volumes", "--yes", "tiny").err, "tiny is down")
 	s.leave()
 	p.nothingLeft(t, before)
 	require.Empty(t, strings.TrimSpace(p.virsh(t, "list", "--all", "--name")))
+}
+
+// everyVerb goes through what can be done with a machine, each over one ssh connection.
+func (pr *project) everyVerb(t *testing.T, link *testenv.Link) {
+	t.Helper()
+	back, disk := filepath.Join(pr.dir, "back"), filepath.Join(pr.dir, "data.qcow2")
+	for _, step := range []remoteStep{
+		{"info tiny", "running"},
+		{"plan tiny", "^$"},
+		{"ssh tiny id -un", "^tarn\n$"},
+		{"exec tiny id -un", "^root\n$"},
+		{"exec --via ssh tiny id -un", "^tarn\n$"},
+		{"cp domain/tiny.yaml tiny:/tmp/there", "^$"},
+		{"cp --via ssh tiny:/tmp/there " + back, "^$"},
+		{"exec tiny cat /run/credstore/word", "^open sesame$"},
+		{"secret list tiny", "word"},
+		{"secret push tiny", ""},
+		{"screenshot tiny " + filepath.Join(pr.dir, "screen.png"), ""},
+		{"volume list", "tiny/data"},
+		{"image list", "in use"},
+		{"image inspect tiny", "images/tiny"},
+		{"image prune --dry-run", ""},
+		{"outdated", ""},
+		{"host check server", "QEMU"},
+	} {
+		step.run(t, pr, link)
+	}
+	pr.forwards(t, "tiny")
+	for _, step := range []remoteStep{
+		{"stop tiny", ""},
+		{"volume export tiny/data " + disk, ""},
+		{"volume rm --yes tiny/data", ""},
+		{"volume import tiny/data " + disk, ""},
+		{"volume list tiny", "tiny/data"},
+	} {
+		step.run(t, pr, link)
+	}
+	pr.refused(t, 4, []string{"ip", "tiny"}, "it uses user networking")
+	copied, err := os.ReadFile(back)
+	require.NoError(t, err)
+	assert.Contains(t, string(copied), "image: images/tiny")
+	left, err := filepath.Glob(filepath.Join(pr.p.home, ".local/state/vmctl/locks/ssh-*"))
+	require.NoError(t, err)
+	assert.Empty(t, left, "what the connection was shared by is gone")
+}
+
+// remoteStep is a command for a machine on another host, and what its result looks like.
+type remoteStep struct{ args, shows string }
+
+func (s remoteStep) run(t *testing.T, pr *project, link *testenv.Link) {
+	t.Helper()
+	link.Reset()
+	r := pr.ok(t, append([]string{"-H", "server"}, strings.Fields(s.args)...)...)
+	assert.Regexp(t, s.shows, r.out, s.args)
+	assert.Equal(t, 1, link.Connections(), "one authentication for %s", s.args)
 }
