@@ -27,7 +27,7 @@ func arrows() map[string][]string {
 
 		"pkg/libvirt":           with("pkg/engine", "pkg/spec", "pkg/libvirt/domainxml"),
 		"pkg/libvirt/domainxml": with("pkg/spec"),
-		"pkg/builder":           with("pkg/engine", "pkg/spec", "pkg/proc", "images"),
+		"pkg/builder":           with("pkg/engine", "pkg/spec", "pkg/proc", "pkg/ssh", "images"),
 		"pkg/image":             with("pkg/engine", "pkg/spec", "pkg/proc", "pkg/image/cache", "pkg/image/checksum", "pkg/image/fetch"),
 		"pkg/image/cache":       {},
 		"pkg/image/checksum":    with(),

@@ -95,8 +95,13 @@ func (c *call) pruneThere(ctx context.Context, e *engine.Engine, dry bool) ([]pr
 		return nil, nil
 	}
 	names, err := builder.KeptThere(ctx, host, space(e.Host))
-	if err != nil || len(names) == 0 {
-		return nil, err
+	if err != nil {
+		// Where ssh runs no commands, nothing was built.
+		c.log.Debug("look for what is kept in the nix store of the host", "error", err)
+		return nil, ctx.Err()
+	}
+	if len(names) == 0 {
+		return nil, nil
 	}
 	domains, err := e.Host.Domains.ListDomains(ctx, engine.Briefly)
 	if err != nil {

@@ -38,6 +38,25 @@ var noHost = []rule{
 		"ssh to it once by hand and check the key; ssh-keygen -R HOST forgets an old one",
 	},
 	{
+		regexp.MustCompile(`Cannot read (?:CA )?(?:certificate|certificate list|private key|key)[^']*'([^']+)': No such file`),
+		fault.Unreachable, "TLS needs $1, which is not on this machine",
+		"libvirt looks in /etc/pki/CA and /etc/pki/libvirt, or where pkipath= of the URI says (cacert.pem, clientcert.pem, clientkey.pem)",
+	},
+	{
+		regexp.MustCompile(`Our own certificate (\S+) failed validation against ([^:]+):`),
+		fault.Unreachable, "this machine's TLS certificate $1 is not one of the authority in $2", "both must come from the same authority as the host's",
+	},
+	{
+		regexp.MustCompile(`Failed to verify peer's certificate`),
+		fault.Unreachable, "the host's TLS certificate is of another authority, or of another name",
+		"name the host in the URI as its certificate does; the authority's certificate is cacert.pem of pkipath=, else /etc/pki/CA/cacert.pem",
+	},
+	{
+		regexp.MustCompile(`TLS handshake failed`),
+		fault.Unreachable, "the host and this machine cannot agree on TLS",
+		"check that libvirt's TLS port is meant (16514); the host's log says whether it refused this machine's certificate",
+	},
+	{
 		regexp.MustCompile(`(?i)Permission denied \((?:publickey|password|keyboard)[^)]*\)|authentication failed|no authentication methods`),
 		fault.Unreachable, "ssh was not let in",
 		"ssh to it must work without a password first: ssh-copy-id USER@HOST",
@@ -59,6 +78,11 @@ var noHost = []rule{
 		regexp.MustCompile(`^(?:Cannot recv data: )?Connection reset by peer$|^(?:End of file while reading data: )?Input/output error$|^End of file$|Broken pipe`),
 		fault.Unreachable, "it hung up at once",
 		"libvirt there may be starting or stopping: run the same command again; if that does not help, its log (journalctl -t libvirtd) says why",
+	},
+	{
+		regexp.MustCompile(`packet \d+ bytes received from server|unknown program|(?i)bad protocol`),
+		fault.Unreachable, "what answers there is not libvirt",
+		"look at the port; over ssh, a program that the account is bound to runs instead: ssh to the host by hand shows it",
 	},
 	{
 		regexp.MustCompile(`(?i)Cannot recv data: (.+?)(?:: Connection reset by peer)?$|End of file while reading data: (.+?)(?:: Input/output error)?$`),

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// SSHServer is an ssh server on the private host. It lets root in with root's own key.
+// SSHServer is an ssh server on the private host. It lets everybody in with root's own key.
 type SSHServer struct {
 	// Port is where it listens on 127.0.0.1.
 	Port int
@@ -41,11 +41,16 @@ func SSH(t testing.TB, more ...string) *SSHServer {
 	must(t, err)
 	s.HostKey = strings.TrimSpace(string(public))
 	t.Cleanup(func() { _ = os.Remove(s.KnownHosts) })
+	// Where each user can read it: sshd does that as whoever logs in.
+	authorized := filepath.Join(dir, "authorized")
+	key, err := os.ReadFile(identity + ".pub")
+	must(t, err)
+	must(t, os.WriteFile(authorized, key, 0o644))
 	config := filepath.Join(dir, "sshd_config")
 	must(t, os.WriteFile(config, fmt.Appendf(nil, `Port %d
 ListenAddress 127.0.0.1
 HostKey %s
-AuthorizedKeysFile %s.pub
+AuthorizedKeysFile %s
 StrictModes no
 PermitRootLogin yes
 PasswordAuthentication no
@@ -54,7 +59,7 @@ UsePAM no
 PidFile none
 Subsystem sftp internal-sftp
 %s
-`, s.Port, hostKey, identity, strings.Join(more, "\n")), 0o600))
+`, s.Port, hostKey, authorized, strings.Join(more, "\n")), 0o600))
 	program, err := exec.LookPath("sshd") // it insists on its whole path
 	must(t, err)
 	server := exec.Command(program, "-D", "-e", "-f", config)

@@ -3,6 +3,7 @@ package testenv
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -20,6 +21,18 @@ func Tool(t testing.TB, names ...string) {
 	if len(missing) > 0 {
 		Missing(t, "programs not installed: "+strings.Join(missing, ", ")+" (go tool task setup installs them)")
 	}
+}
+
+// Programs is a directory, for a PATH, with these programs alone.
+func Programs(t testing.TB, names ...string) string {
+	t.Helper()
+	dir := Dir(t, "")
+	for _, name := range names {
+		path, err := exec.LookPath(name)
+		must(t, err)
+		must(t, os.Symlink(path, filepath.Join(dir, name)))
+	}
+	return dir
 }
 
 // Missing ends a test that cannot run here: it fails where CI is set and is skipped elsewhere.

@@ -91,7 +91,7 @@ func TestBuildOnHost(t *testing.T) {
 	assert.NoDirExists(t, roots)
 
 	// Where ssh finds no nix, it is built here and sent.
-	plain := testenv.SSH(t, "SetEnv PATH="+programs(t, "sh", "which", "virt-ssh-helper"))
+	plain := testenv.SSH(t, "SetEnv PATH="+testenv.Programs(t, "sh", "which", "virt-ssh-helper"))
 	plain.Trust(t)
 	pr.edit(t, "tiny", "cpus: 1", "cpus: 1\nbuild-on: host")
 	r := pr.vmctl(t, "-c", plain.URI(), "plan", "tiny")
@@ -99,16 +99,4 @@ func TestBuildOnHost(t *testing.T) {
 	assert.Contains(t, r.err, "the image is built here: ssh finds no nix on 127.0.0.1")
 	assert.Contains(t, r.out, "upload volume")
 	p.nothingLeft(t, before)
-}
-
-// programs is a directory with these programs alone.
-func programs(t *testing.T, names ...string) string {
-	t.Helper()
-	dir := testenv.Dir(t, "")
-	for _, name := range names {
-		path, err := exec.LookPath(name)
-		require.NoError(t, err)
-		require.NoError(t, os.Symlink(path, filepath.Join(dir, name)))
-	}
-	return dir
 }
