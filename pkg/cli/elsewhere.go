@@ -14,17 +14,23 @@ import (
 // is about to be made on another one.
 const elsewherePatience = 10 * time.Second
 
-// elsewhere refuses to make a machine that runs on another host: two of them would
+// elsewhere refuses to boot a machine that runs on another host: two of them would
 // share a name, a MAC address and what they think is theirs. Only hosts that have a
-// name, the machine's own and the one in use are known. A machine that the host has
-// already was asked about when it was made.
+// name, the machine's own and the one in use are known. Of a machine that runs here
+// already nobody is asked.
 func (c *call) elsewhere(ctx context.Context, t *target, e *engine.Engine) error {
 	others, err := c.otherHosts(t, e)
 	if err != nil || len(others) == 0 {
 		return err
 	}
-	if _, err := e.Managed(ctx, t.name); !fault.Is(err, fault.NotFound) {
-		return nil // up says what is wrong, if anything is
+	own, err := e.Managed(ctx, t.name)
+	switch {
+	case err == nil && own.State.Active():
+		return nil
+	case fault.Is(err, fault.NotFound):
+		own = nil
+	case err != nil:
+		return nil // the verb itself says what is wrong
 	}
 	ctx, cancel := context.WithTimeout(ctx, elsewherePatience)
 	defer cancel()
@@ -47,7 +53,7 @@ func (c *call) elsewhere(ctx context.Context, t *target, e *engine.Engine) error
 			called, on = name, "-H "+name
 		}
 		switch {
-		case failed[i] == nil && found[i].State.Active():
+		case failed[i] == nil && found[i].State.Active() && (own == nil || own.Record.Project == found[i].Record.Project):
 			return fault.New(fault.Refused, "%s already runs on %s", t.name, called).
 				WithHint("stop it there first: vmctl %s down %s", on, t.name)
 		case failed[i] != nil && !fault.Is(failed[i], fault.NotFound) && !fault.Is(failed[i], fault.Refused):
@@ -62,7 +68,7 @@ func (c *call) otherHosts(t *target, e *engine.Engine) ([]string, error) {
 	list, err := c.hostList()
 	switch {
 	case err == nil:
-	case c.onHost() == "vmctl" && t.machine.Host == "":
+	case c.onHost() == "vmctl" && t.host() == "":
 		// Nobody names hosts: a list that cannot be read keeps nobody from their own.
 		return nil, nil
 	default:
@@ -72,8 +78,8 @@ func (c *call) otherHosts(t *target, e *engine.Engine) ([]string, error) {
 	for _, h := range list.All() {
 		uris = append(uris, h.URI)
 	}
-	if t.machine.Host != "" {
-		own, err := c.namedHost(t.machine.Host, true)
+	if t.host() != "" {
+		own, err := c.namedHost(t.host(), true)
 		if err != nil {
 			return nil, err
 		}

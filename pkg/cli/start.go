@@ -69,6 +69,13 @@ func runStart(ctx context.Context, c *call, in *urfave.Context) error {
 	}
 	var done []startResult
 	err = each(ctx, names, func(name string) error {
+		t, e, err := c.open(ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := c.elsewhere(ctx, t, e); err != nil {
+			return err
+		}
 		result, err := c.start(ctx, name, w)
 		if result != nil {
 			done = append(done, *result)

@@ -36,6 +36,14 @@ type target struct {
 	systemdKeys []string
 }
 
+// host is what the definition says of the host, or empty.
+func (t *target) host() string {
+	if t.machine == nil {
+		return ""
+	}
+	return t.machine.Host
+}
+
 // wanted is what is declared, with the image that was found.
 func (t *target) wanted(found *foundImage) engine.Wanted {
 	w := engine.Wanted{Machine: *t.machine, Image: found.image, Media: t.media}

@@ -143,6 +143,10 @@ func TestHostThatHangs(t *testing.T) {
 	err = <-done
 	require.Equal(t, fault.Interrupted, fault.KindOf(err), "%v", err)
 	require.NoError(t, c.Close())
+
+	_, _, err = libvirt.Open(t.Context(), "qemu:///system?socket="+socket, libvirt.WithPatience(10*time.Millisecond))
+	require.Equal(t, fault.Unreachable, fault.KindOf(err))
+	require.ErrorContains(t, err, "the host takes the connection, and then says nothing")
 }
 
 // A host that stops answering in the middle: calls end with their context, and closing

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,13 @@ func WithPoolTarget(dir string) Option { return func(c *conn) { c.target = dir }
 // WithSSH sets the program that is run in place of ssh; empty is ssh.
 func WithSSH(program string) Option { return func(c *conn) { c.ssh = program } }
 
+// WithPatience sets how long a host may take to answer.
+func WithPatience(d time.Duration) Option { return func(c *conn) { c.patience = d } }
+
+// answerTime is how long a host may take to answer that takes the connection. ssh has a
+// limit of its own, and may wait for a person.
+const answerTime = time.Minute
+
 // Open connects to a host. An empty URI is libvirt's own default. When ctx ends while
 // libvirt still connects, Open returns at once; the attempt goes on in the background
 // until libvirt gives up, and what it yields is closed.
@@ -50,6 +58,9 @@ func Open(ctx context.Context, uri string, options ...Option) (*engine.Host, io.
 	done := make(chan opened)
 	gone := make(chan struct{})
 	c := &conn{}
+	if _, transport, _ := strings.Cut(uri, "+"); !strings.HasPrefix(transport, "ssh:") {
+		c.patience = answerTime
+	}
 	for _, option := range options {
 		option(c)
 	}
@@ -63,10 +74,20 @@ func Open(ctx context.Context, uri string, options ...Option) (*engine.Host, io.
 			}
 		}
 	}()
+	var silent <-chan time.Time
+	if c.patience > 0 {
+		timer := time.NewTimer(c.patience)
+		defer timer.Stop()
+		silent = timer.C
+	}
 	select {
 	case <-ctx.Done():
 		close(gone)
 		return nil, nil, cut(ctx, "connect to "+named(uri))
+	case <-silent:
+		close(gone)
+		return nil, nil, fault.New(fault.Unreachable, "cannot connect to %s: the host takes the connection, and then says nothing", named(uri)).
+			WithHint("libvirt there may hang, or another program listens: look at the host, or restart libvirtd there")
 	case o := <-done:
 		if o.err != nil {
 			return nil, nil, unreachable(uri, o.err)
@@ -113,6 +134,8 @@ type conn struct {
 	place  place
 	target string
 	ssh    string
+	// patience bounds the attempt to connect; 0 does not.
+	patience time.Duration
 
 	mu     sync.Mutex
 	l      *golibvirt.Connect

@@ -42,7 +42,12 @@ func Share(dirs ...string) *Shared {
 	return nil
 }
 
-const prefix = "ssh-"
+const (
+	prefix = "ssh-"
+	// patience is how many seconds a host may take until it greets, unless the person's
+	// configuration says something else; without it ssh waits for ever.
+	patience = 60
+)
 
 // write makes the files. The directory must not be there: its name is a process's, and a
 // process that was killed is swept away.
@@ -54,7 +59,7 @@ func (s *Shared) write() error {
 		return err
 	}
 	// ssh obeys the first value that it finds, so that the person's stand before ours.
-	config := fmt.Sprintf("Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\nHost *\n  ControlMaster auto\n  ControlPath %s/%%C\n  ControlPersist no\n", s.dir)
+	config := fmt.Sprintf("Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\nHost *\n  ControlMaster auto\n  ControlPath %s/%%C\n  ControlPersist no\n  ConnectTimeout %d\n", s.dir, patience)
 	if err := os.WriteFile(s.Config(), []byte(config), 0o600); err != nil {
 		return err
 	}
