@@ -84,7 +84,6 @@ func (pr *project) everyVerb(t *testing.T, link *testenv.Link) {
 		{"cp domain/tiny.yaml tiny:/tmp/there", "^$"},
 		{"cp --via ssh tiny:/tmp/there " + back, "^$"},
 		{"exec tiny cat /run/credstore/word", "^open sesame$"},
-		{"secret list tiny", "word"},
 		{"secret push tiny", ""},
 		{"screenshot tiny " + filepath.Join(pr.dir, "screen.png"), ""},
 		{"volume list", "tiny/data"},
