@@ -94,7 +94,7 @@ func sweep(parent string) {
 	left, _ := filepath.Glob(filepath.Join(parent, prefix+"*"))
 	for _, dir := range left {
 		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), prefix))
-		if err != nil || pid != os.Getpid() && syscall.Kill(pid, 0) != syscall.ESRCH { //nolint:errorlint // kill(2) gives the number itself
+		if err != nil || pid != os.Getpid() && syscall.Kill(pid, 0) != syscall.ESRCH {
 			continue
 		}
 		_ = os.RemoveAll(dir)
