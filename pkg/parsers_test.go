@@ -22,14 +22,15 @@ import (
 func parsers() map[string][]string {
 	return map[string][]string{
 		"pkg/ansi":              {"Plain", "NewWriter", "NewReplay", "NewLive"},
-		"pkg/builder":           {"parseEvent", "line", "classify", "parseProducts", "parseAttr", "parseGoal", "parseBuilt", "parseOutcome", "parseFlake", "parseAnswer", "parseNames", "parseVersion", "locked"},
+		"pkg/builder":           {"parseEvent", "line", "classify", "parseProducts", "parseAttr", "parseGoal", "parseBuilt", "parseOutcome", "parseFlake", "parseAnswer", "parseNames", "parseVersion", "parseSeen", "locked"},
 		"pkg/cli":               {"parseEnd", "parseForward", "changeLines", "read"},
 		"pkg/cloudinit":         {"CheckUserData", "ParseKeys"},
 		"pkg/console":           {"known", "overlap", "step"},
 		"pkg/engine":            {"parseBase", "readBases", "parseDataVolume", "SplitVolume", "DecodeOrigin"},
-		"pkg/guest":             {"ParseReport", "readReports", "ParseHostKeys", "ParseJump", "unpack", "stageOf", "ask", "state"},
+		"pkg/guest":             {"ParseReport", "readReports", "ParseHostKeys", "unpack", "stageOf", "ask", "state"},
+		"pkg/ssh":               {"Of"},
 		"pkg/hosts":             {"Open", "parseLine"},
-		"pkg/image":             {"parse", "sniff", "vmdk", "vdi", "vhd", "vhdx"},
+		"pkg/image":             {"parse", "sniff", "FromThere", "vmdk", "vdi", "vhd", "vhdx"},
 		"pkg/image/checksum":    {"Find"},
 		"pkg/image/fetch":       {"contentRange"},
 		"pkg/libvirt":           {"CheckURI", "locate", "parseDomain", "parseHead", "fromRecord", "parseVolume", "parsePool", "parseDHCP", "parseCapabilities", "parseDomainCapabilities", "parseDevice", "parseScreen", "diskElement", "parseAgentAddresses", "printable"},

@@ -157,30 +157,36 @@ printf '%%s\n%%s\n%%s\n' "$f" "$(stat -c %%s -- "$f")" $open
 	if err != nil {
 		return Seen{}, t.failed("look at the image", err)
 	}
+	seen, ok := parseSeen(said)
+	if !ok {
+		return Seen{}, fault.New(fault.Build, "%s described the image in a way vmctl cannot read", t.Host.Name)
+	}
+	return seen, nil
+}
+
+// parseSeen reads what the script of see prints.
+func parseSeen(said string) (seen Seen, ok bool) {
 	words := strings.SplitN(said, "\n", 4)
-	if len(words) < 4 {
-		return Seen{}, fault.New(fault.Build, "%s described the image in a way vmctl cannot read", t.Host.Name)
+	if len(words) < 4 || !filepath.IsAbs(words[0]) {
+		return Seen{}, false
 	}
-	seen := Seen{Path: words[0], Open: words[2] == "open"}
 	size, err := strconv.ParseInt(words[1], 10, 64)
-	if err != nil || !filepath.IsAbs(seen.Path) || size < 0 {
-		return Seen{}, fault.New(fault.Build, "%s described the image in a way vmctl cannot read", t.Host.Name)
+	if err != nil || size < 0 {
+		return Seen{}, false
 	}
-	seen.Size = size
 	unpacked, err := gzip.NewReader(strings.NewReader(words[3]))
 	if err != nil {
-		return Seen{}, fault.New(fault.Build, "the image on %s cannot be read: %w", t.Host.Name, err)
+		return Seen{}, false
 	}
+	head, tail := min(size, headSize), min(size, tailSize)
 	content := new(bytes.Buffer)
-	if _, err := io.CopyN(content, unpacked, headSize+tailSize+1); !errors.Is(err, io.EOF) {
-		return Seen{}, fault.New(fault.Build, "the image on %s cannot be read", t.Host.Name)
+	if n, err := io.CopyN(content, unpacked, head+tail+1); n != head+tail || !errors.Is(err, io.EOF) {
+		return Seen{}, false // it changed while it was read
 	}
-	head := min(size, headSize)
-	if int64(content.Len()) != head+min(size, tailSize) {
-		return Seen{}, fault.New(fault.Build, "the image on %s changed while it was read", t.Host.Name)
-	}
-	seen.Head, seen.Tail = content.Bytes()[:head], content.Bytes()[head:]
-	return seen, nil
+	return Seen{
+		Path: filepath.Clean(words[0]), Size: size, Open: words[2] == "open",
+		Head: content.Bytes()[:head], Tail: content.Bytes()[head:],
+	}, true
 }
 
 const (

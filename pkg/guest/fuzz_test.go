@@ -135,27 +135,4 @@ func FuzzConsole(f *testing.F) {
 	})
 }
 
-// FuzzParseJump: nothing of a URI becomes an option of ssh's.
-func FuzzParseJump(f *testing.F) {
-	for _, seed := range []string{
-		"qemu+ssh://me@h:22/system?keyfile=/k", "qemu+ssh://-oProxyCommand=x/system", "qemu+ssh://%2dl@h/system", "qemu+ssh://h/system?keyfile=-oX", "qemu+ssh://h:-p/system", "qemu:///system",
-	} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, uri string) {
-		jump := ParseJump(uri)
-		if jump == nil {
-			return
-		}
-		argv := jump.Argv("192.0.2.7:22")
-		assert.Equal(t, "--", argv[len(argv)-2])
-		known := []string{"-o", "-W", "-l", "-p", "-i", "--"}
-		for i, word := range argv {
-			if strings.HasPrefix(word, "-") {
-				assert.Contains(t, known, word, "%d of %q", i, argv)
-			}
-		}
-	})
-}
-
 var _ engine.Agents = (*liar)(nil)
