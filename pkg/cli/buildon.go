@@ -103,13 +103,9 @@ func (c *call) pruneThere(ctx context.Context, e *engine.Engine, dry bool) ([]pr
 	if len(names) == 0 {
 		return nil, nil
 	}
-	domains, err := e.Host.Domains.ListDomains(ctx, engine.Briefly)
+	there, err := domainsOn(ctx, e)
 	if err != nil {
 		return nil, err
-	}
-	there := map[string]bool{}
-	for _, d := range domains {
-		there[d.Name] = true
 	}
 	var pruned []prunedImage
 	for _, name := range names {

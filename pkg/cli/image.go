@@ -120,6 +120,16 @@ func (c *call) hostsInUse() (uris []string, invalid, err error) {
 	return slices.Compact(uris), invalid, err
 }
 
+// domainsOn are the names of a host's domains.
+func domainsOn(ctx context.Context, e *engine.Engine) (map[string]bool, error) {
+	domains, err := e.Host.Domains.ListDomains(ctx, engine.Briefly)
+	there := map[string]bool{}
+	for _, d := range domains {
+		there[d.Name] = true
+	}
+	return there, err
+}
+
 // hostImages are a host's images. The machines on it go into present, under its URI.
 func (c *call) hostImages(ctx context.Context, uri string, present map[string]map[string]bool) ([]imageResult, error) {
 	e, err := c.engine(ctx, uri, nil)
@@ -130,15 +140,9 @@ func (c *call) hostImages(ctx context.Context, uri string, present map[string]ma
 	if err != nil {
 		return nil, err
 	}
-	domains, err := e.Host.Domains.ListDomains(ctx, engine.Briefly)
-	if err != nil {
+	if present[e.Host.URI], err = domainsOn(ctx, e); err != nil {
 		return nil, err
 	}
-	there := map[string]bool{}
-	for _, d := range domains {
-		there[d.Name] = true
-	}
-	present[e.Host.URI] = there
 	var all []imageResult
 	for _, i := range images {
 		r := imageResult{
