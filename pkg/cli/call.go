@@ -15,7 +15,6 @@ import (
 	"vmctl/pkg/progress"
 	"vmctl/pkg/project"
 	"vmctl/pkg/secret"
-	"vmctl/pkg/ssh"
 	"vmctl/pkg/state"
 	"vmctl/pkg/ui"
 )
@@ -30,9 +29,8 @@ type call struct {
 	log      *slog.Logger
 
 	hosts openHosts
-	// ssh is what share made of it, if a host was to be reached so.
-	ssh   *ssh.Shared
-	share sync.Once
+	// ssh is the connection that all ssh of the command share.
+	ssh *sharedSSH
 	// flakes are what the command line names machines by, if not by their names.
 	flakes map[string]namedFlake
 	// hidden are variables that hold secrets, and were taken out of the environment.
@@ -46,7 +44,7 @@ type call struct {
 }
 
 func newCall(deps *Deps, l *line) *call {
-	c := &call{deps: deps, line: l, streams: deps.Streams, flakes: map[string]namedFlake{}, hidden: map[string]string{}}
+	c := &call{deps: deps, line: l, streams: deps.Streams, flakes: map[string]namedFlake{}, hidden: map[string]string{}, ssh: &sharedSSH{}}
 	mode, err := ui.ParseMode(c.global("progress"))
 	if err != nil || c.global("quiet") != "" {
 		mode = ui.ModeQuiet
@@ -80,7 +78,7 @@ func (c *call) close() {
 			c.log.Debug("close connection", "uri", uri, "error", err)
 		}
 	}
-	c.ssh.Close()
+	c.ssh.shared.Close()
 }
 
 // print writes a result to standard output.

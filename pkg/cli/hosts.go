@@ -67,20 +67,26 @@ func (c *call) host(ctx context.Context, uri string) (*engine.Host, error) {
 	return o.host, o.err
 }
 
+// sharedSSH is made when a host is first to be reached by ssh; nil where nothing can be shared.
+type sharedSSH struct {
+	once   sync.Once
+	shared *ssh.Shared
+}
+
 // shared is the ssh connection that all of one command uses to a host; nil where it is not
 // reached by ssh.
 func (c *call) shared(uri string) *ssh.Shared {
 	if h := ssh.Of(uri); h == nil || !strings.Contains(uri, "+ssh:") {
 		return nil
 	}
-	c.share.Do(func() {
+	c.ssh.once.Do(func() {
 		var places []string
 		if dirs, err := c.dirs(); err == nil {
 			places = append(places, dirs.Runtime)
 		}
-		c.ssh = ssh.Share(append(places, filepath.Join(os.TempDir(), fmt.Sprintf("vmctl-%d", os.Getuid())))...)
+		c.ssh.shared = ssh.Share(append(places, filepath.Join(os.TempDir(), fmt.Sprintf("vmctl-%d", os.Getuid())))...)
 	})
-	return c.ssh
+	return c.ssh.shared
 }
 
 // sshTo is the way to a host that is reached by ssh, over the connection that is there

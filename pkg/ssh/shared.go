@@ -28,11 +28,11 @@ const (
 // that works. Nil is none: then each ssh connects by itself.
 func Share(dirs ...string) *Shared {
 	for _, parent := range dirs {
-		sweep(parent)
 		dir := filepath.Join(parent, fmt.Sprintf("%s%d", prefix, os.Getpid()))
-		if parent == "" || len(dir)+1+hashed > maxPath || strings.ContainsAny(dir, " \t\n\"'%\\") {
+		if len(dir)+1+hashed > maxPath || strings.ContainsAny(dir, " \t\n\"'%\\") || !private(parent) {
 			continue
 		}
+		sweep(parent)
 		s := &Shared{dir}
 		if s.write() == nil && unix.Access(s.Command(), unix.X_OK) == nil { // not on a file system without programs
 			return s
@@ -49,12 +49,23 @@ const (
 	patience = 60
 )
 
+// private makes a directory if it is not there, and says whether nobody else may put
+// something in it: what is run is in there.
+func private(dir string) bool {
+	if !filepath.IsAbs(dir) || os.MkdirAll(dir, 0o700) != nil {
+		return false
+	}
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || info.Mode().Perm()&0o022 != 0 {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(stat.Uid) == os.Geteuid()
+}
+
 // write makes the files. The directory must not be there: its name is a process's, and a
 // process that was killed is swept away.
 func (s *Shared) write() error {
-	if err := os.MkdirAll(filepath.Dir(s.dir), 0o700); err != nil {
-		return err
-	}
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package ssh_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -92,6 +93,7 @@ func TestSharedConnection(t *testing.T) {
 }
 
 func TestNothingIsShared(t *testing.T) {
+	testenv.Host(t)
 	var none *ssh.Shared
 	assert.Empty(t, none.Command())
 	assert.Empty(t, none.Config())
@@ -99,4 +101,14 @@ func TestNothingIsShared(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	assert.Nil(t, ssh.Share(file))
+	for name, spoil := range map[string]func(dir string) error{
+		"of everybody":      func(dir string) error { return os.Chmod(dir, 0o777) }, //nolint:gosec // that is the case
+		"of somebody else":  func(dir string) error { return os.Chown(dir, 61000, 61000) },
+		"a link of another": func(dir string) error { return errors.Join(os.Remove(dir), os.Symlink(t.TempDir(), dir)) },
+	} {
+		dir := filepath.Join(testenv.Dir(t, ""), "place")
+		require.NoError(t, os.Mkdir(dir, 0o700))
+		require.NoError(t, spoil(dir))
+		assert.Nil(t, ssh.Share(dir), "a directory %s could give us another program to run", name)
+	}
 }
