@@ -95,7 +95,8 @@ func (l *locked) plain() ([]byte, error) {
 	}
 	plain, err := age.Decrypt(source, key)
 	if err != nil {
-		return nil, fault.New(fault.Refused, "the passphrase does not open %s", l.file)
+		return nil, fault.New(fault.Refused, "the passphrase does not open %s", l.file).
+			WithHint("try again; nobody can find out one that is forgotten: then remove the file, and make the machines new keys with vmctl key --rotate NAME")
 	}
 	out := make([]byte, len(l.encrypted))
 	n, err := io.ReadFull(plain, out)

@@ -19,12 +19,14 @@ func Passphrase(ctx context.Context, s *Streams, question string) ([]byte, error
 	if !ok || !s.InTTY || !s.ErrTTY {
 		return nil, fault.New(fault.Refused, "nobody can be asked for the %s: standard input and error are no terminal", question)
 	}
-	if _, err := io.WriteString(s.Err, s.errStyle().paint(bold, oneLine(question))+": "); err != nil {
-		return nil, err
-	}
+	// Before the question: who answers quickly is not to see it either.
 	show, err := hideTyping(int(file.Fd()))
 	if err != nil {
 		return nil, fault.New(fault.Other, "the terminal cannot hide what is typed: %w", err)
+	}
+	if _, err := io.WriteString(s.Err, s.errStyle().paint(bold, oneLine(question))+": "); err != nil {
+		show()
+		return nil, err
 	}
 	line, err := readLine(ctx, s.In)
 	show()
