@@ -3,6 +3,7 @@ package guest
 import (
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // stage is how far a guest came, as its console tells.
@@ -59,13 +60,19 @@ func stageOf(text string) stage {
 
 // login is a line at which a console asked for a login, whatever was typed there; "Last
 // login: Tue …" is none.
-var login = regexp.MustCompile(`(?i)\blogin: *(\S{0,40})?$`)
+var login = regexp.MustCompile(`(?i)\blogin: *(\S*)$`)
+
+// typed is the most that is taken for the name that somebody typed at a login.
+const typed = 40
 
 // asked says whether a console asked for a login on any line.
 func asked(text string) bool {
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, " \n")
-		if strings.Contains(line, "ogin:") && len(line) < 200 && login.MatchString(line) {
+		if !strings.Contains(line, "ogin:") || len(line) >= 200 {
+			continue
+		}
+		if found := login.FindStringSubmatch(line); found != nil && utf8.RuneCountInString(found[1]) <= typed {
 			return true
 		}
 	}
