@@ -50,7 +50,8 @@ func (b *Builder) build(ctx context.Context, ref Ref, rootDir string, refresh bo
 	entry := b.cacheEntry(ref)
 	before := b.sources(ctx, ref)
 	if !refresh {
-		if res, ok := entry.lookup(before); ok && b.root(ctx, ref, rootDir, res.OutPath) {
+		if res, ok := entry.lookup(before); ok {
+			res.kept = b.keep(ctx, ref, entry, rootDir, res.OutPath)
 			return res, nil
 		}
 	}

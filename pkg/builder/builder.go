@@ -91,4 +91,16 @@ type Result struct {
 	Origin Origin
 	// Cached says that nothing had changed and no nix process was needed.
 	Cached bool
+
+	kept func() error
+}
+
+// Kept waits until nix keeps the result from its garbage collection. Of a cached result
+// that takes a nix process, which runs beside what the caller does meanwhile: nothing may
+// depend on the image before, nor the root directory be touched.
+func (r Result) Kept() error {
+	if r.kept == nil {
+		return nil
+	}
+	return r.kept()
 }

@@ -111,6 +111,9 @@ func (b *Builder) Recall(ref Ref) (Result, bool) {
 	return e.result(), ok
 }
 
+// forget makes the next build ask nix.
+func (c cacheEntry) forget() { _ = os.Remove(c.file) }
+
 // store remembers a result with its image's size, when nothing changed while it was made. That it cannot be
 // written costs time, not correctness, and is no error.
 func (c cacheEntry) store(before, after fingerprint, res Result, size int64) {

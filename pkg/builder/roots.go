@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"vmctl/pkg/fault"
@@ -55,19 +56,48 @@ func settleRoot(rootDir, link, outPath string) error {
 	return nil
 }
 
-// root makes sure that rootDir keeps a path which is known to be built; false when
-// that does not work, as when it has just been collected.
-func (b *Builder) root(ctx context.Context, ref Ref, rootDir, outPath string) bool {
+// keep makes rootDir keep a path which is known to be built; nil when it does already.
+// What it returns waits for that. When it does not work, as when the path has just been
+// collected, the entry is forgotten: the next build asks nix.
+func (b *Builder) keep(ctx context.Context, ref Ref, entry cacheEntry, rootDir, outPath string) func() error {
 	if rootDir == "" || len(rootsOf(rootDir, outPath)) > 0 {
-		return true
+		return nil
 	}
+	done := make(chan error, 1)
+	go func() { done <- b.root(ctx, ref, rootDir, outPath) }()
+	return sync.OnceValue(func() error {
+		err := <-done
+		if err != nil && ctx.Err() == nil {
+			entry.forget()
+		}
+		return err
+	})
+}
+
+func (b *Builder) root(ctx context.Context, ref Ref, rootDir, outPath string) error {
 	link, err := newRoot(rootDir)
 	if err != nil {
-		return false
+		return err
 	}
 	t := newTracker(progress.Discard, ref)
-	_, err = b.run(ctx, t, b.argv("build", []string{"--out-link", link}, outPath))
-	return err == nil && settleRoot(rootDir, link, outPath) == nil && exists(outPath)
+	if _, err := b.run(ctx, t, b.argv("build", []string{"--out-link", link}, outPath)); err != nil {
+		if ctx.Err() != nil {
+			return b.processError(ctx, err)
+		}
+		return lost(ref, outPath)
+	}
+	if err := settleRoot(rootDir, link, outPath); err != nil {
+		return err
+	}
+	if !exists(outPath) {
+		return lost(ref, outPath)
+	}
+	return nil
+}
+
+func lost(ref Ref, outPath string) error {
+	return fault.New(fault.Build, "nix does not keep %s, the image of %s, any more", outPath, ref.subject()).
+		WithHint("try again: it is then built anew")
 }
 
 // rootsOf are the links that nix knows of and that lead to the path.

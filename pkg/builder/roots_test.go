@@ -60,12 +60,41 @@ func TestRootIsMadeForACachedImage(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, second.Cached)
 	assert.Equal(t, first.Path, second.Path)
+	require.NoError(t, second.Kept())
 	assert.Equal(t, before+1, l.runs(), "one nix for the root")
 	l.nix("nix-store", "--gc")
 	assert.FileExists(t, second.Path)
-	_, err = l.Build(t.Context(), l.ref(), roots, false)
+	third, err := l.Build(t.Context(), l.ref(), roots, false)
 	require.NoError(t, err)
+	require.NoError(t, third.Kept())
 	assert.Equal(t, before+1, l.runs())
+}
+
+func TestWhatNixDoesNotKeepIsBuiltAnew(t *testing.T) {
+	l := newLab(t, map[string]string{"flake.nix": goodFlake()})
+	first, err := l.build(l.ref())
+	require.NoError(t, err)
+	image, err := os.Stat(first.Path)
+	require.NoError(t, err)
+	size := image.Size()
+	// Something else is there now in its place, which nix does not know of.
+	l.nix("nix-store", "--gc")
+	require.NoError(t, os.MkdirAll(filepath.Dir(first.Path), 0o755))
+	file, err := os.Create(first.Path)
+	require.NoError(t, err)
+	require.NoError(t, file.Truncate(size))
+	require.NoError(t, file.Close())
+
+	roots := filepath.Join(t.TempDir(), "roots")
+	second, err := l.Build(t.Context(), l.ref(), roots, false)
+	require.NoError(t, err)
+	require.True(t, second.Cached)
+	require.ErrorContains(t, second.Kept(), "any more")
+	require.NoError(t, os.RemoveAll(first.OutPath))
+	third, err := l.Build(t.Context(), l.ref(), roots, false)
+	require.NoError(t, err)
+	require.NoError(t, third.Kept())
+	assert.False(t, third.Cached)
 }
 
 func TestUnfinishedRootIsNotTrusted(t *testing.T) {
@@ -74,8 +103,9 @@ func TestUnfinishedRootIsNotTrusted(t *testing.T) {
 	require.NoError(t, err)
 	roots := t.TempDir()
 	require.NoError(t, os.Symlink(res.OutPath, filepath.Join(roots, "image-1-1")))
-	_, err = l.Build(t.Context(), l.ref(), roots, false)
+	again, err := l.Build(t.Context(), l.ref(), roots, false)
 	require.NoError(t, err)
+	require.NoError(t, again.Kept())
 	l.nix("nix-store", "--gc")
 	assert.FileExists(t, res.Path)
 }

@@ -114,12 +114,21 @@ func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundIm
 		f.image, err = image.FromBuild(ctx, f.built.Path, f.built.OutPath, use.session, image.Options{
 			Source: t.machine.Image.String(), Cache: dirs.Cache, Progress: c.progress, Task: t.name + "/image",
 		})
-		f.keep = func() error { return builder.KeepRoots(roots, f.built.OutPath) }
+		f.image.Kept = f.built.Kept
+		f.keep = func() error {
+			if err := f.built.Kept(); err != nil {
+				return err
+			}
+			return builder.KeepRoots(roots, f.built.OutPath)
+		}
+		// Nobody else may touch the roots while one is being made.
+		f.done = func() { _ = f.built.Kept(); unlock() }
 	}
 	if err == nil {
 		err = c.describe(t, f.built)
 	}
 	if err != nil {
+		_ = f.built.Kept()
 		removeEmptyRoots(roots)
 		f.done()
 		return nil, err

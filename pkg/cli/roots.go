@@ -77,6 +77,7 @@ func (f *foundImage) abandon(ctx context.Context, host *engine.Host, name string
 	if f.roots == "" && f.there == nil {
 		return
 	}
+	_ = f.built.Kept()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTime)
 	defer cancel()
 	if _, err := host.Domains.Domain(ctx, name); fault.Is(err, fault.NotFound) {

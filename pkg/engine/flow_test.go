@@ -440,6 +440,21 @@ func TestTheConsoleIsAttachedBeforeTheFirstInstruction(t *testing.T) {
 	assert.Empty(t, h.DomainNames(), "a guest whose console cannot be attached is taken back")
 }
 
+func TestNoGuestIsStartedOnAnImageThatIsNotKept(t *testing.T) {
+	h, w := enginetest.NewHost(enginetest.Options{}), inStore()
+	w.Image.Kept = func() error {
+		assert.Equal(t, engine.StateShutOff, state(t, h))
+		return errors.New("it has been collected")
+	}
+	_, err := on(h).Up(t.Context(), w, engine.Options{})
+	require.ErrorContains(t, err, "it has been collected")
+	assert.Empty(t, h.DomainNames(), "it is undone")
+	assert.Empty(t, h.VolumeNames())
+
+	w.Image.Kept = func() error { return nil }
+	assert.True(t, up(t, h, w, engine.Options{}).Started)
+}
+
 func TestTwoMachinesShareAnUploadedImage(t *testing.T) {
 	h := enginetest.NewHost(enginetest.Options{})
 	first := inFile(t)

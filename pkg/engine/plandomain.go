@@ -200,6 +200,11 @@ func elsewhere(name string) error {
 func (p *planner) start(paused bool) step {
 	name := p.w.Machine.Name
 	return func(ctx context.Context, e *Engine) error {
+		if p.w.Image.Kept != nil {
+			if err := p.w.Image.Kept(); err != nil {
+				return err
+			}
+		}
 		p.starting = true
 		err := p.startDomain(ctx, e, paused)
 		if !fault.Is(err, fault.Refused) {

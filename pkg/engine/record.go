@@ -111,6 +111,8 @@ type Image struct {
 	OnHost bool
 	// Origin is where it came from, as far as it is known.
 	Origin Origin
+	// Kept, when set, waits until nothing can take the file away. No guest is started before.
+	Kept func() error
 }
 
 // ShortID is enough of the ID for people.
