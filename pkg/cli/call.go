@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -14,7 +16,6 @@ import (
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
 	"vmctl/pkg/project"
-	"vmctl/pkg/secret"
 	"vmctl/pkg/state"
 	"vmctl/pkg/ui"
 )
@@ -32,19 +33,23 @@ type call struct {
 	// ssh is the connection that all ssh of the command share.
 	ssh *sharedSSH
 	// flakes are what the command line names machines by, if not by their names.
-	flakes map[string]namedFlake
-	// hidden are variables that hold secrets, and were taken out of the environment.
-	hidden map[string]string
-	// guarding begins what keeps secrets out of core dumps, and unguard ends it; nil
-	// without secrets.
-	guarding sync.Once
-	unguard  func()
-	// ring has the identities that were unlocked.
-	ring secret.Ring
+	flakes  map[string]namedFlake
+	secrets *hiddenSecrets
+	spaces  *lockSpaces
+	// endTurn lets the next of several machines have its turn; nil where there is one.
+	endTurn func()
+	// building bounds how many images are made at once: evaluating NixOS takes a gigabyte.
+	building chan struct{}
+	// saying is held while a person is told something, beneath the progress.
+	saying *sync.Mutex
 }
 
 func newCall(deps *Deps, l *line) *call {
-	c := &call{deps: deps, line: l, streams: deps.Streams, flakes: map[string]namedFlake{}, hidden: map[string]string{}, ssh: &sharedSSH{}}
+	c := &call{
+		deps: deps, line: l, streams: deps.Streams, flakes: map[string]namedFlake{},
+		hosts: newHosts(), secrets: &hiddenSecrets{values: map[string]string{}}, spaces: &lockSpaces{locks: map[string]*state.Locks{}},
+		building: make(chan struct{}, runtime.NumCPU()), saying: &sync.Mutex{}, ssh: &sharedSSH{},
+	}
 	mode, err := ui.ParseMode(c.global("progress"))
 	if err != nil || c.global("quiet") != "" {
 		mode = ui.ModeQuiet
@@ -64,15 +69,9 @@ func (c *call) global(name string) string { return written(c.line.global, name) 
 
 func (c *call) json() bool { return c.global("output") == outputJSON }
 
-// guard keeps the process from leaving a core dump, from here to the end of the command:
-// there are secrets in its memory.
-func (c *call) guard() { c.guarding.Do(func() { c.unguard = secret.Guard() }) }
-
 // close ends what was opened.
 func (c *call) close() {
-	if c.unguard != nil {
-		c.unguard()
-	}
+	c.secrets.close()
 	for uri, closer := range c.hosts.all() {
 		if err := closer.Close(); err != nil {
 			c.log.Debug("close connection", "uri", uri, "error", err)
@@ -152,6 +151,22 @@ func (c *call) dirs() (state.Dirs, error) {
 	return dirs, err
 }
 
+// lockSpaces are the locks that a command may hold, by host.
+type lockSpaces struct {
+	mu    sync.Mutex
+	locks map[string]*state.Locks
+}
+
+// locks are those of a host, the same for all machines of the command.
+func (c *call) locks(dirs state.Dirs, space string) *state.Locks {
+	c.spaces.mu.Lock()
+	defer c.spaces.mu.Unlock()
+	if c.spaces.locks[space] == nil {
+		c.spaces.locks[space] = dirs.Locks(space, c.progress)
+	}
+	return c.spaces.locks[space]
+}
+
 // locker asks for the directories only when something is locked: looking at things
 // works without a home directory.
 type locker struct {
@@ -164,7 +179,7 @@ func (l locker) Lock(ctx context.Context, name string) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	return dirs.Locks(l.uri, l.c.progress).Lock(ctx, name)
+	return l.c.locks(dirs, l.uri).Lock(ctx, name)
 }
 
 // logLines makes log lines events.
@@ -184,20 +199,24 @@ func (e machineErrors) Error() string         { return errors.Join(e...).Error()
 func (e machineErrors) Unwrap() []error       { return e }
 func (e machineErrors) FaultKind() fault.Kind { return fault.KindOf(e[0]) }
 
-// each does something for each machine. One that fails does not keep the others from
-// their turn; an interruption does.
-func each(ctx context.Context, names []string, do func(name string) error) error {
-	var failed machineErrors
-	for _, name := range names {
-		if err := do(name); err != nil {
-			failed = append(failed, err)
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
+// failures are the errors among them, as one.
+func failures(errs []error) error {
+	failed := machineErrors(slices.DeleteFunc(errs, func(err error) bool { return err == nil }))
 	if len(failed) == 0 {
 		return nil
 	}
 	return failed
+}
+
+// each does something for each of several, one after the other. One that fails does not
+// keep the others from their turn; an interruption does.
+func each(ctx context.Context, names []string, do func(name string) error) error {
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, do(name))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return failures(errs)
 }

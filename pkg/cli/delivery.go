@@ -66,7 +66,7 @@ type collection interface {
 // readSecrets reads and collects secrets. From here to the end of the command the process
 // leaves no core dump.
 func (c *call) readSecrets(ctx context.Context, t *target, secrets []spec.Secret, key bool, into collection) ([][]byte, error) {
-	c.guard()
+	c.secrets.guard()
 	keys, err := c.keys(ctx)
 	if err != nil {
 		return nil, err
@@ -105,19 +105,15 @@ func (c *call) hideSecrets(m *spec.Machine) {
 		return
 	}
 	for _, s := range m.Secrets {
-		if s.Env == "" {
-			continue
-		}
-		if _, hidden := c.hidden[s.Env]; !hidden {
-			c.hidden[s.Env] = c.deps.getenv(s.Env)
-			c.deps.Unsetenv(s.Env)
+		if s.Env != "" {
+			c.secrets.hide(s.Env, c.deps)
 		}
 	}
 }
 
 // secretEnv is the environment with what was hidden.
 func (c *call) secretEnv(name string) string {
-	if value, hidden := c.hidden[name]; hidden {
+	if value, hidden := c.secrets.value(name); hidden {
 		return value
 	}
 	return c.deps.getenv(name)

@@ -77,14 +77,7 @@ func runDown(ctx context.Context, c *call, in *urfave.Context) error {
 			return err
 		}
 	}
-	var done []downResult
-	err = each(ctx, names, func(name string) error {
-		result, err := c.down(ctx, name, o)
-		if err == nil {
-			done = append(done, *result)
-		}
-		return err
-	})
+	done, err := several(ctx, c, names, func(c *call, name string) (*downResult, error) { return c.down(ctx, name, o) })
 	return results(c, done, err)
 }
 

@@ -25,6 +25,12 @@ type fakeNix struct {
 	last map[string]builder.Result
 }
 
+func (n *fakeNix) tell(sink progress.Sink) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sink = sink
+}
+
 func (n *fakeNix) Version(context.Context) (builder.Version, error) {
 	if _, err := os.Stat(filepath.Join(n.store, "..", "missing")); err == nil {
 		return builder.Version{}, fault.New(fault.NotFound, "there is no program nix").WithHint("install nix: https://nixos.org/download")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,11 +17,20 @@ import (
 	"vmctl/pkg/ssh"
 )
 
-// openHosts are the connections of one command: one for each host, whatever asks.
+// openHosts are the connections of one command: one for each host, whatever asks. Where
+// several machines are worked on, there is one for each lane of them; but a host that is
+// reached by a network is authenticated to only once.
 type openHosts struct {
+	*connected
+	lane int
+}
+
+type connected struct {
 	mu   sync.Mutex
 	open map[string]*openHost
 }
+
+func newHosts() openHosts { return openHosts{connected: &connected{open: map[string]*openHost{}}} }
 
 type openHost struct {
 	once   sync.Once
@@ -29,26 +39,27 @@ type openHost struct {
 	err    error
 }
 
-func (o *openHosts) of(uri string) *openHost {
+func (o openHosts) of(uri string) *openHost {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.open == nil {
-		o.open = map[string]*openHost{}
+	key := uri
+	if parsed, err := url.Parse(uri); err == nil && parsed.Host == "" {
+		key = fmt.Sprintf("%s over connection %d", uri, o.lane)
 	}
-	if o.open[uri] == nil {
-		o.open[uri] = &openHost{}
+	if o.open[key] == nil {
+		o.open[key] = &openHost{}
 	}
-	return o.open[uri]
+	return o.open[key]
 }
 
-// all are the connections that came about, by URI.
-func (o *openHosts) all() map[string]io.Closer {
+// all are the connections that came about, by what they are.
+func (o openHosts) all() map[string]io.Closer {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	closers := map[string]io.Closer{}
-	for uri, h := range maps.All(o.open) {
+	for key, h := range maps.All(o.open) {
 		if h.closer != nil {
-			closers[uri] = h.closer
+			closers[key] = h.closer
 		}
 	}
 	return closers

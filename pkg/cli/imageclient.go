@@ -12,7 +12,6 @@ import (
 	"vmctl/pkg/builder"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
-	"vmctl/pkg/progress"
 	"vmctl/pkg/spec"
 	"vmctl/pkg/state"
 )
@@ -168,7 +167,7 @@ func (c *call) pruneRoots(ctx context.Context, e *engine.Engine, dry bool) ([]pr
 		}
 		return fault.Is(err, fault.NotFound)
 	}
-	pruned := pruneKept(dirs, dry, gone, func(r state.Roots) *state.Locks { return dirs.Locks(e.Host.URI, progress.Discard) })
+	pruned := pruneKept(dirs, dry, gone, func(r state.Roots) *state.Locks { return c.locks(dirs, e.Host.URI) })
 	return pruned, failed
 }
 
@@ -180,7 +179,7 @@ func (c *call) pruneClient(dry bool) []prunedImage {
 		return nil
 	}
 	gone := func(r state.Roots) bool { return r.Host == "" && !isDeclared(r) }
-	pruned := pruneKept(dirs, dry, gone, func(state.Roots) *state.Locks { return dirs.Locks(buildSpace, progress.Discard) })
+	pruned := pruneKept(dirs, dry, gone, func(state.Roots) *state.Locks { return c.locks(dirs, buildSpace) })
 	notes := dirs.Images()
 	for _, id := range notes.Names() {
 		n := readImageNote(notes, id)

@@ -73,11 +73,17 @@ func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundIm
 	if err != nil {
 		return nil, err
 	}
+	select {
+	case c.building <- struct{}{}:
+		defer func() { <-c.building }()
+	case <-ctx.Done():
+		return nil, fault.New(fault.Interrupted, "interrupted")
+	}
 	space, roots := use.host, dirs.GCRoots(use.host, t.name)
 	if use.host == "" {
 		space, roots = buildSpace, dirs.BuildRoots(t.project.Dir, t.name)
 	}
-	unlock, err := dirs.Locks(space, c.progress).Lock(ctx, rootsLock(t.name))
+	unlock, err := c.locks(dirs, space).Lock(ctx, rootsLock(t.name))
 	if err != nil {
 		return nil, err
 	}

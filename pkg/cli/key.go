@@ -84,7 +84,7 @@ func runKey(ctx context.Context, c *call, in *urfave.Context) error {
 	if in.Bool("rotate") {
 		obtain = keys.Rotate
 	}
-	c.guard()
+	c.secrets.guard()
 	key, err := obtain(t.project.Dir, t.name)
 	if err != nil {
 		return err

@@ -19,7 +19,7 @@ const passphraseVariable = "VMCTL_PASSPHRASE_FILE"
 func (c *call) keys(ctx context.Context) (secret.Keys, error) {
 	dirs, err := c.dirs()
 	return secret.Keys{
-		Dir: filepath.Join(dirs.State, "keys"), Getenv: c.deps.getenv, Ask: c.askPassphrase(ctx), Ring: &c.ring, Work: c.deps.PassphraseWork,
+		Dir: filepath.Join(dirs.State, "keys"), Getenv: c.deps.getenv, Ask: c.askPassphrase(ctx), Ring: &c.secrets.ring, Work: c.deps.PassphraseWork,
 	}, err
 }
 
@@ -58,7 +58,7 @@ func (c *call) changePassphrase(ctx context.Context, keys secret.Keys, in *urfav
 	case !set && from != "":
 		return c.line.explain(usagef("--passphrase-file is for --set-passphrase").WithHint("the passphrase that is there already comes from a terminal, or %s", passphraseVariable))
 	}
-	c.guard()
+	c.secrets.guard()
 	if remove {
 		had, err := keys.RemovePassphrase()
 		switch {

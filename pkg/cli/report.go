@@ -132,8 +132,6 @@ const upJSON = `{
 
 // sayUp tells a person how up ended.
 func (c *call) sayUp(r *upResult, took time.Duration) {
-	c.progress.Pause()
-	defer c.progress.Resume()
 	var b strings.Builder
 	switch {
 	case !r.Changed && r.Ready != "":
@@ -158,7 +156,7 @@ func (c *call) sayUp(r *upResult, took time.Duration) {
 	if len(r.Pending) > 0 {
 		fmt.Fprintf(&b, "\n  vmctl up --restart %s restarts it now", r.Name)
 	}
-	c.say(b.String())
+	c.sayDone("%s", b.String())
 }
 
 // machines is the JSON document of verbs that work on several machines.

@@ -8,7 +8,6 @@ import (
 	"vmctl/pkg/builder"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
-	"vmctl/pkg/progress"
 	"vmctl/pkg/spec"
 	"vmctl/pkg/state"
 )
@@ -34,10 +33,8 @@ func (c *call) hasRoots(hostURI, name string) bool {
 // building for the machine, the roots are that one's to sort out. sure is asked under the
 // lock whether nothing uses them; nil where the caller knows, and keeps it so.
 func dropRoots(locks *state.Locks, machine, dir string, sure func() bool) error {
-	once, cancel := context.WithCancel(context.Background())
-	cancel() // a lock that is held is not waited for
-	unlock, err := locks.Lock(once, rootsLock(machine))
-	if err != nil {
+	unlock, ok := locks.Try(rootsLock(machine))
+	if !ok {
 		return nil
 	}
 	defer unlock()
@@ -54,7 +51,7 @@ func (c *call) dropMachineRoots(hostURI, name string) error {
 	if err != nil {
 		return err
 	}
-	return dropRoots(dirs.Locks(hostURI, progress.Discard), name, dirs.GCRoots(hostURI, name), nil)
+	return dropRoots(c.locks(dirs, hostURI), name, dirs.GCRoots(hostURI, name), nil)
 }
 
 // dropBuildRoots drops the roots that vmctl build made for a machine of the project: its
@@ -67,7 +64,7 @@ func (c *call) dropBuildRoots(t *target) {
 	dir := dirs.BuildRoots(t.project.Dir, t.name)
 	if _, err := os.Lstat(dir); err == nil {
 		// What stays is image prune's to remove.
-		_ = dropRoots(dirs.Locks(buildSpace, progress.Discard), t.name, dir, nil)
+		_ = dropRoots(c.locks(dirs, buildSpace), t.name, dir, nil)
 	}
 }
 

@@ -178,7 +178,7 @@ func (s *script) run(ts *testscript.TestScript, args []string) int {
 		// Without it an upload has the same name in each run.
 		Token: func(state.Dirs, string) engine.Token { return engine.Token{} },
 		Images: func(_ state.Dirs, sink progress.Sink, _ *slog.Logger) Images {
-			s.nix.sink = sink
+			s.nix.tell(sink)
 			return s.nix
 		},
 	})

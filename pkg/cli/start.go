@@ -67,20 +67,15 @@ func runStart(ctx context.Context, c *call, in *urfave.Context) error {
 	if err := c.oneConsole(w, names); err != nil {
 		return err
 	}
-	var done []startResult
-	err = each(ctx, names, func(name string) error {
+	done, err := several(ctx, c, names, func(c *call, name string) (*startResult, error) {
 		t, e, err := c.open(ctx, name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := c.elsewhere(ctx, t, e); err != nil {
-			return err
+			return nil, err
 		}
-		result, err := c.start(ctx, name, w)
-		if result != nil {
-			done = append(done, *result)
-		}
-		return err
+		return c.start(ctx, name, w)
 	})
 	return results(c, done, err)
 }
@@ -114,6 +109,7 @@ func (c *call) start(ctx context.Context, name string, w waiting) (*startResult,
 	if d, err := e.Managed(ctx, name); err == nil {
 		x.network, x.ports = d.Record.Network, d.Record.Ports
 	}
+	c.waits()
 	stopped, err := c.follow(ctx, x, w, &r.Ready)
 	if err != nil || stopped {
 		return r, err
@@ -163,16 +159,12 @@ func runRestart(ctx context.Context, c *call, in *urfave.Context) error {
 	if err := c.oneConsole(w, names); err != nil {
 		return err
 	}
-	var done []startResult
-	err = each(ctx, names, func(name string) error {
-		if _, err := c.stop(ctx, name, engine.DownOptions{Timeout: in.Duration("stop-timeout"), Force: in.Bool("force")}); err != nil {
-			return err
+	o := engine.DownOptions{Timeout: in.Duration("stop-timeout"), Force: in.Bool("force")}
+	done, err := several(ctx, c, names, func(c *call, name string) (*startResult, error) {
+		if _, err := c.stop(ctx, name, o); err != nil {
+			return nil, err
 		}
-		result, err := c.start(ctx, name, w)
-		if result != nil {
-			done = append(done, *result)
-		}
-		return err
+		return c.start(ctx, name, w)
 	})
 	return results(c, done, err)
 }

@@ -42,14 +42,7 @@ func runStop(ctx context.Context, c *call, in *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	var done []stopResult
-	err = each(ctx, names, func(name string) error {
-		result, err := c.stop(ctx, name, o)
-		if err == nil {
-			done = append(done, *result)
-		}
-		return err
-	})
+	done, err := several(ctx, c, names, func(c *call, name string) (*stopResult, error) { return c.stop(ctx, name, o) })
 	return results(c, done, err)
 }
 
@@ -81,6 +74,8 @@ func halted(how string, began time.Time) string {
 
 // sayDone says how something ended, beneath the progress shown until now.
 func (c *call) sayDone(format string, args ...any) {
+	c.saying.Lock()
+	defer c.saying.Unlock()
 	c.progress.Pause()
 	c.say(fmt.Sprintf(format, args...))
 	c.progress.Resume()

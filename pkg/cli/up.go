@@ -103,14 +103,7 @@ func runUp(ctx context.Context, c *call, in *urfave.Context) error {
 	if err := c.oneConsole(o.waiting, names); err != nil {
 		return err
 	}
-	done := []*upResult{}
-	err = each(ctx, names, func(name string) error {
-		result, err := c.up(ctx, name, o)
-		if result != nil {
-			done = append(done, result)
-		}
-		return err
-	})
+	done, err := several(ctx, c, names, func(c *call, name string) (*upResult, error) { return c.up(ctx, name, o) })
 	return results(c, done, err)
 }
 
@@ -219,7 +212,7 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 	}
 	o.BeforeDetach = c.beforeDetach(e.Host, name)
 	if slices.ContainsFunc(t.machine.Volumes, func(v spec.Volume) bool { return v.Encrypt }) {
-		c.guard() // the keys of new volumes are made here
+		c.secrets.guard() // the keys of new volumes are made here
 	}
 	outcome, err := e.Up(ctx, c.handed(t, found), o.Options)
 	if err != nil {
@@ -239,6 +232,7 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 	result.reach = c.reachOf(name, outcome.Ports)
 	c.forgetful(t, outcome.Plan)
 	network := t.machine.ResolveNetwork(e.Host.Session)
+	c.waits()
 	stopped, err := c.follow(ctx, expected{
 		attachment: attached, watched: watched{e, name, outcome.Delivering}, started: outcome.Started, booting: outcome.Booting,
 		ready: t.machine.Ready, network: network, ports: outcome.Ports,

@@ -138,7 +138,7 @@ func runVolumeCreate(ctx context.Context, c *call, in *urfave.Context) error {
 		encrypt = encrypt || v.declared.Encrypt
 	}
 	if encrypt {
-		c.guard() // its key is made here
+		c.secrets.guard() // its key is made here
 	}
 	if err := v.e.CreateDataVolume(ctx, v.machine, v.volume, size, encrypt); err != nil {
 		return err

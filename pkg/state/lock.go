@@ -15,11 +15,13 @@ import (
 	"vmctl/pkg/progress"
 )
 
-// Locks gives locks between the vmctl processes of one user, by name, for one host.
-// The kernel lets go of a lock when its process ends, however it ends.
+// Locks gives locks between the vmctl processes of one user, by name, for one host, and
+// between those who share it in one process. The kernel lets go of a lock when its
+// process ends, however it ends.
 type Locks struct {
 	dir  string
 	sink progress.Sink
+	own  ownLocks
 }
 
 // Locks makes the lock space of a host.
@@ -33,8 +35,56 @@ const retry = 100 * time.Millisecond
 // Lock waits for the lock until ctx ends, and says so when it has to wait. The
 // function it returns releases the lock and removes its file.
 func (l *Locks) Lock(ctx context.Context, name string) (func(), error) {
-	path := filepath.Join(l.dir, fileName(name)+".lock")
+	interrupted := fault.New(fault.Interrupted, "interrupted while waiting for another vmctl to finish with %s", name)
+	unlockOwn, ok := l.own.lock(ctx, name)
+	if !ok {
+		return nil, interrupted
+	}
 	said := false
+	for {
+		unlock, err := l.try(name)
+		if err != nil {
+			unlockOwn()
+			return nil, err
+		}
+		if unlock != nil {
+			return func() { unlock(); unlockOwn() }, nil
+		}
+		if !said {
+			said = true
+			l.sink.Emit(progress.Event{
+				ID: name + "/lock", Status: progress.Note,
+				Text: fmt.Sprintf("another vmctl is working on %s: waiting for it", name),
+			})
+		}
+		select {
+		case <-ctx.Done():
+			unlockOwn()
+			return nil, interrupted
+		case <-time.After(retry):
+		}
+	}
+}
+
+// Try takes the lock unless somebody has it.
+func (l *Locks) Try(name string) (func(), bool) {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	unlockOwn, ok := l.own.lock(now, name)
+	if !ok {
+		return nil, false
+	}
+	unlock, err := l.try(name)
+	if err != nil || unlock == nil {
+		unlockOwn()
+		return nil, false
+	}
+	return func() { unlock(); unlockOwn() }, true
+}
+
+// try takes the lock between processes; nil when another one has it.
+func (l *Locks) try(name string) (unlock func(), err error) {
+	path := filepath.Join(l.dir, fileName(name)+".lock")
 	for {
 		err := os.MkdirAll(l.dir, 0o700)
 		if errors.Is(err, fs.ErrExist) && !isFile(l.dir) {
@@ -52,28 +102,22 @@ func (l *Locks) Lock(ctx context.Context, name string) (func(), error) {
 		if err != nil {
 			return nil, fault.New(fault.Other, "cannot lock %s: %w", name, err)
 		}
-		if ok && same(lock, path) {
+		if !ok {
+			_ = lock.Unlock()
+			return nil, nil
+		}
+		if same(lock, path) {
 			return func() {
 				// Removed while it is held: nobody can have the new file and the old lock.
 				_ = os.Remove(path)
 				_ = lock.Unlock()
-				l.sweep()
-				_ = os.Remove(l.dir)
+				if l.own.last() {
+					l.sweep()
+					_ = os.Remove(l.dir)
+				}
 			}, nil
 		}
 		_ = lock.Unlock()
-		if !ok && !said {
-			said = true
-			l.sink.Emit(progress.Event{
-				ID: name + "/lock", Status: progress.Note,
-				Text: fmt.Sprintf("another vmctl is working on %s: waiting for it", name),
-			})
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fault.New(fault.Interrupted, "interrupted while waiting for another vmctl to finish with %s", name)
-		case <-time.After(retry):
-		}
 	}
 }
 
