@@ -43,6 +43,7 @@ func TestBench(t *testing.T) {
 	rows := []row{}
 	rows = append(rows, h.up(rounds)...)
 	rows = append(rows, h.idle(rounds)...)
+	rows = append(rows, h.many(min(rounds, 5))...)
 	rows = append(rows, h.large(rounds), h.prune(min(rounds, 3)))
 	amounts := []amount{h.shared()}
 	var figures strings.Builder
@@ -89,20 +90,26 @@ func prepare(t *testing.T) *host {
 // references writes the XML of a machine like vmctl's, under another name.
 func (h *host) references() {
 	h.must(h.vmctl, "-C", h.project, "up", "--no-wait", "tiny")
-	xml := h.must("virsh", "dumpxml", "--inactive", "tiny")
+	h.domain, h.volume = h.like("tiny", "reference")
+	h.must(h.vmctl, "-C", h.project, "down", "--force", "tiny")
+}
+
+// like writes the XML of a domain and of its root disk that are just like a machine's that
+// is up, under another name.
+func (h *host) like(machine, name string) (domain, volume string) {
+	xml := h.must("virsh", "dumpxml", "--inactive", machine)
 	root := regexp.MustCompile(`'([^']*root\.qcow2)'`).FindStringSubmatch(xml)
 	require.Len(h.t, root, 2, xml)
-	volume := h.must("virsh", "vol-dumpxml", root[1])
-	rename := func(s string) string {
+	write := func(kind, s string) string {
 		s = regexp.MustCompile(`<uuid>[^<]*</uuid>|(?s)<metadata>.*</metadata>|<key>[^<]*</key>|(?s)<timestamps>.*?</timestamps>|<permissions>(?s).*?</permissions>`).ReplaceAllString(s, "")
-		s = strings.ReplaceAll(s, "<name>tiny</name>", "<name>reference</name>")
-		s = strings.ReplaceAll(s, filepath.Base(root[1]), "reference.qcow2")
-		return strings.ReplaceAll(s, "console.log", "reference.log")
+		s = strings.ReplaceAll(s, "<name>"+machine+"</name>", "<name>"+name+"</name>")
+		s = strings.ReplaceAll(s, filepath.Base(root[1]), name+".qcow2")
+		s = strings.ReplaceAll(s, "console.log", name+".log")
+		path := filepath.Join(h.dir, name+"."+kind+".xml")
+		require.NoError(h.t, os.WriteFile(path, []byte(s), 0o644))
+		return path
 	}
-	h.domain, h.volume = filepath.Join(h.dir, "domain.xml"), filepath.Join(h.dir, "volume.xml")
-	require.NoError(h.t, os.WriteFile(h.domain, []byte(rename(xml)), 0o644))
-	require.NoError(h.t, os.WriteFile(h.volume, []byte(rename(volume)), 0o644))
-	h.must(h.vmctl, "-C", h.project, "down", "--force", "tiny")
+	return write("domain", xml), write("volume", h.must("virsh", "vol-dumpxml", root[1]))
 }
 
 func (h *host) command(argv ...string) *exec.Cmd {
