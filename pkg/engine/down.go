@@ -67,28 +67,21 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 			}, nil))
 		}
 	}
-	if domain != nil {
-		if err := e.activatePool(ctx, name); err != nil {
+	pool, err := e.downPool(ctx, name, domain != nil)
+	if err != nil {
+		return nil, err
+	}
+	if pool.State == PoolActive {
+		files, err := e.Host.Volumes.ListVolumes(ctx, volumePrefix(name))
+		if err != nil {
 			return nil, err
 		}
-	}
-	volumes, err := e.machineVolumes(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	data, err := e.downVolumes(ctx, name, o.Volumes, removal)
-	if err != nil {
-		return nil, err
-	}
-	plan.Ops = append(plan.Ops, data...)
-	for _, v := range volumes {
-		removal.Existed = true
-		removal.Volumes = append(removal.Volumes, v.Name)
-		if isDelivery(name, v.Name) {
-			plan.Ops = append(plan.Ops, discarding(v.Name, v.Capacity, "")...)
-			continue
+		data, err := e.downVolumes(ctx, name, files, o.Volumes, removal)
+		if err != nil {
+			return nil, err
 		}
-		plan.Ops = append(plan.Ops, deleteVolume(v.Name, ""))
+		plan.Ops = append(plan.Ops, data...)
+		plan.Ops = append(plan.Ops, removal.made(name, files)...)
 	}
 	if domain != nil {
 		addresses, err := e.releasing(ctx, domain)
@@ -106,9 +99,38 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 	if o.Gone != nil {
 		o.Gone(removal.base)
 	}
-	bases, err := e.removeUnusedBases(ctx, domain)
+	bases, err := e.removeUnusedBases(ctx, pool, domain)
 	removal.Existed = removal.Existed || len(bases) > 0
 	return removal, err
+}
+
+// made removes what up made for the machine, of all its files.
+func (r *Removal) made(machine string, files []Volume) []Op {
+	var ops []Op
+	for _, v := range madeFor(machine, files) {
+		r.Existed = true
+		r.Volumes = append(r.Volumes, v.Name)
+		if isDelivery(machine, v.Name) {
+			ops = append(ops, discarding(v.Name, v.Capacity, "")...)
+			continue
+		}
+		ops = append(ops, deleteVolume(v.Name, ""))
+	}
+	return ops
+}
+
+// downPool is the pool, active when there is a machine: its root disk would stay behind, and
+// come back with the next up. Without one a pool that is not active is left alone: nothing
+// in it can be in use.
+func (e *Engine) downPool(ctx context.Context, machine string, needed bool) (Pool, error) {
+	pool, err := e.Host.Pools.Pool(ctx)
+	if err != nil || !needed || pool.State == PoolActive {
+		return pool, err
+	}
+	if err := e.activatePool(ctx, machine); err != nil {
+		return pool, err
+	}
+	return e.Host.Pools.Pool(ctx)
 }
 
 // activatePool makes the pool show what is in it: the root disk of a machine would stay
@@ -129,9 +151,11 @@ func (e *Engine) machineVolumes(ctx context.Context, name string) ([]Volume, err
 		return nil, err
 	}
 	all, err := e.Host.Volumes.ListVolumes(ctx, volumePrefix(name))
-	if err != nil {
-		return nil, err
-	}
+	return madeFor(name, all), err
+}
+
+// madeFor are those of a machine's files that up made, and down removes.
+func madeFor(name string, all []Volume) []Volume {
 	var made []Volume
 	own := []string{RootVolume(name), VarsVolume(name, false), VarsVolume(name, true)}
 	for _, v := range all {
@@ -142,17 +166,16 @@ func (e *Engine) machineVolumes(ctx context.Context, name string) ([]Volume, err
 	}
 	// The first file with secrets, without which no other is looked for, is the last of them.
 	slices.SortFunc(made, func(a, b Volume) int { return strings.Compare(a.Name, b.Name) })
-	return made, nil
+	return made
 }
 
 // removeUnusedBases removes the image that the machine's root disk lay on, when it was
 // uploaded and nothing else uses it. Without a domain nobody knows which image that
 // was: an up that was killed may have left any, and all that this client uploaded and
 // nothing uses go.
-func (e *Engine) removeUnusedBases(ctx context.Context, was *Domain) ([]Volume, error) {
-	pool, err := e.Host.Pools.Pool(ctx)
-	if err != nil || pool.State != PoolActive {
-		return nil, err
+func (e *Engine) removeUnusedBases(ctx context.Context, pool Pool, was *Domain) ([]Volume, error) {
+	if pool.State != PoolActive {
+		return nil, nil
 	}
 	if was == nil {
 		return e.removeOwnBases(ctx)

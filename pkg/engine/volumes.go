@@ -39,6 +39,11 @@ func (e *Engine) DataVolumes(ctx context.Context, machine string) ([]DataVolumeI
 	if err != nil {
 		return nil, err
 	}
+	return e.dataAmong(ctx, files)
+}
+
+// dataAmong are the data volumes among files, with who uses them.
+func (e *Engine) dataAmong(ctx context.Context, files []Volume) ([]DataVolumeInfo, error) {
 	var all []DataVolumeInfo
 	named := func(name string) bool {
 		return slices.ContainsFunc(files, func(v Volume) bool { return v.Name == name })
@@ -217,8 +222,8 @@ func deleteSecret(s Secret, cause string) Op {
 
 // downVolumes plans what down does to a machine's data volumes: nothing, unless asked to.
 // Keys without a volume are what an up that was killed has left.
-func (e *Engine) downVolumes(ctx context.Context, machine string, remove bool, removal *Removal) ([]Op, error) {
-	data, err := e.DataVolumes(ctx, machine)
+func (e *Engine) downVolumes(ctx context.Context, machine string, files []Volume, remove bool, removal *Removal) ([]Op, error) {
+	data, err := e.dataAmong(ctx, files)
 	if err != nil {
 		return nil, err
 	}
@@ -248,10 +253,6 @@ func (e *Engine) downVolumes(ctx context.Context, machine string, remove bool, r
 
 // orphanSecrets are the keys of volumes that were never made.
 func (e *Engine) orphanSecrets(ctx context.Context, machine string, data []DataVolumeInfo) ([]Secret, error) {
-	pool, err := e.Host.Pools.Pool(ctx)
-	if err != nil || pool.State != PoolActive {
-		return nil, err
-	}
 	secrets, err := e.Host.Secrets.ListSecrets(ctx, volumePrefix(machine)+dataPart)
 	if err != nil {
 		return nil, err

@@ -150,6 +150,8 @@ type conn struct {
 
 	events events
 
+	refreshing shared
+
 	watchLost sync.Once
 	lostOnce  sync.Once
 	lost      chan struct{}

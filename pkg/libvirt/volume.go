@@ -151,7 +151,7 @@ func (c *conn) withVolume(l *golibvirt.Connect, name string, f func(*golibvirt.S
 func (c *conn) ListVolumes(ctx context.Context, prefix string) ([]engine.Volume, error) {
 	return read(ctx, c, "list the volumes of storage pool "+PoolName, func(l *golibvirt.Connect) (out []engine.Volume, err error) {
 		err = c.withPool(l, func(p *golibvirt.StoragePool) error {
-			if err := refresh(p); err != nil {
+			if err := c.refreshing.soon(func() error { return refresh(p) }); err != nil {
 				return err
 			}
 			volumes, err := p.ListAllStorageVolumes(0)
