@@ -44,8 +44,9 @@ func TestBench(t *testing.T) {
 	rows = append(rows, h.up(rounds)...)
 	rows = append(rows, h.idle(rounds)...)
 	rows = append(rows, h.many(min(rounds, 5))...)
+	rows = append(rows, h.inside(rounds)...)
 	rows = append(rows, h.large(rounds), h.prune(min(rounds, 3)))
-	amounts := []amount{h.shared()}
+	amounts := []amount{h.shared(), h.upload()}
 	var figures strings.Builder
 	require.NoError(t, table(&figures, rows))
 	require.NoError(t, amountTable(&figures, amounts))
@@ -154,8 +155,8 @@ func (h *host) up(rounds int) []row {
 		h.must("virsh", "destroy installed; undefine installed")
 	}
 	return []row{
-		compare("`up` of a built image", "one `virsh` with vol-create, define, start", "≤ 1.15", ours, calls),
-		compare("`up` of a built image", "`cp` + `virt-install --import`", "< 1", ours, install),
+		compare("`up` of a built image", "one `virsh` with vol-create, define, start", "≤ 1.10", ours, calls),
+		compare("`up` of a built image", "`cp` + `virt-install --import`", "≤ 0.60", ours, install),
 	}
 }
 
@@ -166,9 +167,10 @@ func (h *host) idle(rounds int) []row {
 		what, target string
 		vmctl, other []string
 	}{
-		{"`up` with nothing to do", "< 2", []string{"-C", h.project, "up", "tiny"}, []string{"virsh", "domstate", "tiny"}},
+		{"`up` with nothing to do", "≤ 2", []string{"-C", h.project, "up", "tiny"}, []string{"virsh", "domstate", "tiny"}},
 		{"`list`", "", []string{"-C", h.project, "list"}, []string{"virsh", "list", "--all"}},
-		{"`--help`", "", []string{"--help"}, []string{"virsh", "--version"}},
+		{"`--help`", "≤ 0.5", []string{"--help"}, []string{"virsh", "--version"}},
+		{"`validate`", "≤ 0.5", []string{"-C", h.project, "validate"}, []string{"virsh", "--version"}},
 	}
 	var rows []row
 	for _, p := range pairs {

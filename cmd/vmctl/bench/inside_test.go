@@ -1,0 +1,129 @@
+//go:build bench
+
+package bench
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/stretchr/testify/require"
+)
+
+// inside compares what reaches into a guest that runs: ssh, and the serial console.
+func (h *host) inside(rounds int) []row {
+	definition := "image: images/tiny\nmemory: 256MiB\ncpus: 1\ndisk: 1GiB\nports: [\"auto:22\"]\nssh: {user: tarn}\n"
+	require.NoError(h.t, os.WriteFile(filepath.Join(h.project, "domain/inside.yaml"), []byte(definition), 0o644))
+	h.must(h.vmctl, "-C", h.project, "up", "inside")
+	config := filepath.Join(h.dir, "ssh.conf")
+	require.NoError(h.t, os.WriteFile(config, []byte(h.must(h.vmctl, "-C", h.project, "ssh-config", "inside")), 0o600))
+	h.must(h.vmctl, "-C", h.project, "ssh", "inside", "true") // its host key is known from here on
+
+	var ours, theirs, console, virsh []run
+	for range rounds {
+		ours = append(ours, h.time(h.vmctl, "-C", h.project, "ssh", "inside", "true"))
+		theirs = append(theirs, h.time("ssh", "-F", config, "inside", "true"))
+	}
+	h.login()
+	for range min(rounds, 3) {
+		console = append(console, h.prints(h.vmctl, "-C", h.project, "console", "inside"))
+		virsh = append(virsh, h.prints("virsh", "console", "inside"))
+	}
+	h.must(h.vmctl, "-C", h.project, "down", "--force", "inside")
+	require.NoError(h.t, os.Remove(filepath.Join(h.project, "domain/inside.yaml")))
+	return []row{
+		compare("`ssh` into a guest", "plain `ssh` to the same guest", "", ours, theirs),
+		compare("256 KiB on the serial console", "`virsh console`", "≤ 1.1", console, virsh),
+	}
+}
+
+// terminal is a program in a terminal of its own.
+type terminal struct {
+	h    *host
+	cmd  *exec.Cmd
+	tty  *os.File
+	seen bytes.Buffer
+}
+
+func (h *host) terminal(argv ...string) *terminal {
+	cmd := h.command(argv...)
+	cmd.Env = append(cmd.Env, "TERM=xterm")
+	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
+	require.NoError(h.t, err)
+	return &terminal{h: h, cmd: cmd, tty: tty}
+}
+
+func (x *terminal) send(text string) {
+	_, err := io.WriteString(x.tty, text)
+	require.NoError(x.h.t, err)
+}
+
+// until reads until the program has shown the text.
+func (x *terminal) until(text string) {
+	buffer := make([]byte, 64<<10)
+	require.NoError(x.h.t, x.tty.SetReadDeadline(time.Now().Add(2*time.Minute)))
+	for !bytes.Contains(x.seen.Bytes(), []byte(text)) {
+		n, err := x.tty.Read(buffer)
+		x.seen.Write(buffer[:n])
+		require.NoError(x.h.t, err, "waiting for %q", text)
+		if keep := 1 << 10; x.seen.Len() > 64*keep {
+			x.seen.Next(x.seen.Len() - keep)
+		}
+	}
+	x.seen.Reset()
+}
+
+func (x *terminal) leave() {
+	x.send("\x1d")
+	_, _ = io.Copy(io.Discard, x.tty)
+	_ = x.cmd.Wait()
+	_ = x.tty.Close()
+}
+
+// login leaves a shell on the guest's console.
+func (h *host) login() {
+	x := h.terminal(h.vmctl, "-C", h.project, "console", "inside")
+	x.until("leave with")
+	x.send("\n")
+	x.until("login: ")
+	x.send("tarn\n")
+	x.until("$ ")
+	x.leave()
+}
+
+// prints is how long a program takes to show what the guest's shell prints on its console.
+func (h *host) prints(argv ...string) run {
+	x := h.terminal(argv...)
+	defer x.leave()
+	x.send("\n")
+	x.until("$ ")
+	begin := time.Now()
+	// The end is spelt otherwise in the command, which the console echoes.
+	x.send("head -c 262144 /dev/zero | tr '\\0' x; echo E''ND\n")
+	x.until("END")
+	return run{wall: time.Since(begin)}
+}
+
+// upload compares the memory that an upload of 10 GiB takes, a tenth of it data.
+func (h *host) upload() amount {
+	project := filepath.Join(h.dir, "upload")
+	require.NoError(h.t, os.MkdirAll(filepath.Join(project, "domain"), 0o755))
+	disk := filepath.Join(project, "disk.raw")
+	h.must("sh", "-c", "head -c 1073741824 /dev/urandom >"+disk+" && printf '\\125\\252' | dd of="+disk+" bs=1 seek=510 conv=notrunc status=none && truncate -s 10G "+disk)
+	text := "image: ./disk.raw\nmemory: 32MiB\ncpus: 1\nnetwork: none\naccel: tcg\n"
+	require.NoError(h.t, os.WriteFile(filepath.Join(project, "domain/large-disk.yaml"), []byte(text), 0o644))
+	ours := h.time(h.vmctl, "-C", project, "up", "--no-wait", "large-disk")
+	h.must(h.vmctl, "-C", project, "down", "--force", "large-disk")
+	h.must("virsh", "vol-create-as", "vmctl", "large", "10G", "--allocation", "0", "--format", "raw")
+	theirs := h.time("virsh", "vol-upload", "--pool", "vmctl", "--sparse", "large", disk)
+	h.must("virsh", "vol-delete", "--pool", "vmctl", "large")
+	require.NoError(h.t, os.Remove(disk))
+	return amount{
+		What: "peak memory while 10 GiB are uploaded", Vmctl: float64(ours.rss) / (1 << 20),
+		Reference: "`virsh vol-upload --sparse`", Other: float64(theirs.rss) / (1 << 20), Target: "64 MiB",
+	}
+}
