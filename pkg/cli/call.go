@@ -55,7 +55,7 @@ func newCall(deps *Deps, l *line) *call {
 		mode = ui.ModeQuiet
 	}
 	verbose := c.global("verbose") != ""
-	c.progress = ui.NewProgress(deps.Streams, mode, verbose)
+	c.progress = &notedOnce{Progress: ui.NewProgress(deps.Streams, mode, verbose), said: map[string]bool{}}
 	c.log = slog.New(slog.DiscardHandler)
 	if verbose {
 		// Through the display, which knows when a line may be written.
