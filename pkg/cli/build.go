@@ -100,7 +100,7 @@ func (c *call) digest(ctx context.Context, t *target, f *foundImage) (string, er
 	if err != nil {
 		return "", err
 	}
-	read, err := image.Open(ctx, f.image.Path, image.Options{Cache: dirs.Cache, Progress: c.progress, Task: t.name + "/digest"})
+	read, err := image.Open(ctx, f.image.Path, image.Options{Cache: dirs.Cache, Progress: c.progress, Now: c.deps.Now, Task: t.name + "/digest"})
 	if err != nil {
 		return "", err
 	}

@@ -113,12 +113,12 @@ func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundIm
 		}
 		f.done = func() { release(); unlock() }
 		f.image, err = image.Obtain(ctx, t.machine.Image, t.path(t.machine.Image.Ref), image.Options{
-			Cache: dirs.Cache, Progress: c.progress, Task: t.name + "/image", Arch: use.arch, Refresh: use.refresh,
+			Cache: dirs.Cache, Progress: c.progress, Now: c.deps.Now, Task: t.name + "/image", Arch: use.arch, Refresh: use.refresh,
 		})
 		f.keep = func() error { return builder.KeepRoots(roots) }
 	} else if f.built, err = c.deps.Images(dirs, c.progress, c.log).Build(ctx, t.flake(), roots, use.refresh); err == nil {
 		f.image, err = image.FromBuild(ctx, f.built.Path, f.built.OutPath, use.session, image.Options{
-			Source: t.machine.Image.String(), Cache: dirs.Cache, Progress: c.progress, Task: t.name + "/image",
+			Source: t.machine.Image.String(), Cache: dirs.Cache, Progress: c.progress, Now: c.deps.Now, Task: t.name + "/image",
 		})
 		f.image.Kept = f.built.Kept
 		f.keep = func() error {

@@ -163,7 +163,7 @@ func (c *call) outdated(ctx context.Context, name string, refresh bool) (*outdat
 		same, err = c.evaluateImage(ctx, t, r, runs.OutPath, refresh)
 	case spec.ImageFile:
 		var img engine.Image
-		img, err = image.Open(ctx, t.path(t.machine.Image.Ref), image.Options{Cache: dirs.Cache, Progress: c.progress, Task: name + "/image"})
+		img, err = image.Open(ctx, t.path(t.machine.Image.Ref), image.Options{Cache: dirs.Cache, Progress: c.progress, Now: c.deps.Now, Task: name + "/image"})
 		r.Wanted, same = img.ID, img.ID == r.Image
 	default:
 		r.State = stateUnknown

@@ -137,6 +137,27 @@ var (
 	done = regexp.MustCompile(`: done in [0-9][0-9.hms]*s\b`)
 )
 
+// quick makes of a task that took long, and was told of when it began and when it was
+// done, one that did not: how fast the machine is must not show.
+func quick(text string) string {
+	var kept []string
+	for line := range strings.Lines(text) {
+		task, detail, slow := strings.Cut(line, ": done: ")
+		if slow {
+			line = task + ": " + detail
+		}
+		begun := strings.TrimSuffix(line, ": done\n") + "\n"
+		if slow {
+			begun = line
+		}
+		if i := slices.Index(kept, begun); i >= 0 && (slow || begun != line) {
+			kept = slices.Delete(kept, i, i+1)
+		}
+		kept = append(kept, line)
+	}
+	return strings.Join(kept, "")
+}
+
 func (s *script) run(ts *testscript.TestScript, args []string) int {
 	work := ts.Getenv("WORK")
 	for i := range args {
@@ -188,7 +209,7 @@ func (s *script) run(ts *testscript.TestScript, args []string) int {
 	}{{ts.Stdout(), out.String()}, {ts.Stderr(), errs.String()}} {
 		text := strings.ReplaceAll(stream.text, work, "$WORK")
 		text = done.ReplaceAllString(text, ": done")
-		_, err := io.WriteString(stream.to, took.ReplaceAllString(text, "$1 TIME"))
+		_, err := io.WriteString(stream.to, quick(took.ReplaceAllString(text, "$1 TIME")))
 		ts.Check(err)
 	}
 	return code

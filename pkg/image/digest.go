@@ -74,7 +74,11 @@ func digest(ctx context.Context, f *os.File, abs string, info os.FileInfo, s sub
 	if after, _ := stampOf(abs, again); after != before {
 		return "", s.bad("changed while it was being read").WithHint("wait until it is written, then try again")
 	}
-	if stamped && before.settled(time.Now()) {
+	now := opts.Now
+	if now == nil {
+		now = time.Now
+	}
+	if stamped && before.settled(now()) {
 		remember(opts.Cache, remembered{before, sum})
 	}
 	return sum, nil

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +36,8 @@ type Options struct {
 	Refresh bool
 	// Client downloads; nil is one with the defaults.
 	Client *fetch.Client
+	// Now gives the time; nil is time.Now.
+	Now func() time.Time
 	// Unpacked is how large an image may become when it is unpacked; 0 is 2 TiB.
 	Unpacked spec.Size
 }
