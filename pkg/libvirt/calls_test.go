@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
 	"vmctl/pkg/libvirt"
 	"vmctl/pkg/testenv"
 )
@@ -62,4 +64,33 @@ func TestCallsOfAList(t *testing.T) {
 	defineMany(t, 30, true)
 	assert.LessOrEqual(t, list(engine.Briefly, 30), most)
 	assert.LessOrEqual(t, list(engine.WithRecords, 30), most+1+30)
+}
+
+// A connection that breaks in the middle of a list is said to be lost, and the next one works.
+func TestListThatIsCut(t *testing.T) {
+	uri := testenv.Host(t)
+	clean(t, uri)
+	t.Cleanup(func() { clean(t, uri) })
+	defineMany(t, 10, true)
+	link := testenv.RPC(t, 40*time.Millisecond)
+	h, c, err := libvirt.Open(t.Context(), link.URI())
+	require.NoError(t, err)
+	link.Reset()
+	listed := make(chan error, 1)
+	go func() {
+		_, err := h.Domains.ListDomains(t.Context(), engine.WithRecords)
+		listed <- err
+	}()
+	require.Eventually(t, func() bool { return link.Calls() > 2 }, time.Minute, time.Millisecond)
+	link.Cut()
+	err = <-listed
+	require.Equal(t, fault.Unreachable, fault.KindOf(err), "%v", err)
+	assert.ErrorContains(t, err, "the connection to ")
+	assert.Contains(t, fault.HintOf(err), "run the same command again")
+	require.NoError(t, c.Close())
+
+	again, _ := open(t, link.URI())
+	all, err := again.Domains.ListDomains(t.Context(), engine.WithRecords)
+	require.NoError(t, err)
+	assert.Len(t, all, 10)
 }
