@@ -21,6 +21,7 @@ import (
 func (b *Builder) Build(ctx context.Context, ref Ref, rootDir string, refresh bool) (Result, error) {
 	b.emit(ref, progress.Event{Status: progress.Working})
 	res, err := b.build(ctx, ref, rootDir, refresh)
+	res.Arch = archOf(res.Drv)
 	switch {
 	case err != nil:
 		b.emit(ref, progress.Event{Status: progress.Failed, Err: err})

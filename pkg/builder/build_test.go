@@ -26,6 +26,7 @@ func TestBuildInRepository(t *testing.T) {
 	assert.FileExists(t, res.Path)
 	assert.True(t, strings.HasSuffix(res.Drv, "-image.drv"), res.Drv)
 	assert.False(t, res.Cached)
+	assert.Equal(t, "x86_64", res.Arch)
 
 	events := l.recorder.events
 	assert.Equal(t, progress.Working, events[0].Status)

@@ -81,6 +81,9 @@ type Result struct {
 	// Drv is the derivation, Attr the attribute path that was built; of a plain
 	// configuration, which vmctl makes an image of, its path.
 	Drv, Attr string
+	// Arch is the architecture that its derivation names, in libvirt's words; empty is unknown.
+	// What is built for another one names that which builds.
+	Arch string
 	// Spec is the machine that the configuration describes, its vmctl.spec; nil when what
 	// was built is no configuration.
 	Spec json.RawMessage

@@ -57,6 +57,7 @@ func (b *Builder) BuildThere(ctx context.Context, ref Ref, at There, refresh boo
 	}
 	tell(progress.Event{Status: progress.Working})
 	res, seen, err := b.buildThere(ctx, ref, at, refresh)
+	res.Arch = archOf(res.Drv)
 	switch {
 	case err != nil:
 		tell(progress.Event{Status: progress.Failed, Err: err})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -43,6 +44,21 @@ func TestWhatAHostSaysOfAnImage(t *testing.T) {
 		_, ok := parseSeen(said)
 		assert.False(t, ok, "%q", said)
 	}
+}
+
+func TestArchitectureOfADerivation(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.drv")
+	for text, want := range map[string]string{
+		`Derive([("out","/nix/store/x","","")],[("/nix/store/y.drv",["out"])],["/nix/store/z"],"x86_64-linux","/bin/sh",["-c","],\"aarch64-linux\",\""],[("system","x86_64-linux")])`: "x86_64",
+		`Derive([("out","/nix/store/x","","")],[],[],"powerpc64le-linux","/bin/sh",[],[])`:                                                                                            "ppc64le",
+		`Derive([("out","/nix/store/x","","")],[],[],"i686-linux","/bin/sh",[],[])`:                                                                                                   "",
+		"": "",
+	} {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		assert.Equal(t, want, archOf(file), text)
+	}
+	assert.Empty(t, archOf("/nowhere"))
+	assert.Empty(t, archOf(""))
 }
 
 // FuzzSeen: whatever a host says of an image is bounded, and consistent when it is taken.

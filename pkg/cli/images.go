@@ -130,6 +130,7 @@ func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundIm
 		// Nobody else may touch the roots while one is being made.
 		f.done = func() { _ = f.built.Kept(); unlock() }
 	}
+	f.image.Arch = f.built.Arch
 	if err == nil {
 		err = c.describe(t, f.built)
 	}

@@ -473,6 +473,21 @@ func TestSoftwareEmulationIsNoted(t *testing.T) {
 	assert.Equal(t, []string{"software emulation, which is slow: the host CPU has no vmx or svm"}, plan.Notes)
 }
 
+func TestAnImageOfAnotherArchitectureIsNoted(t *testing.T) {
+	c := settled()
+	c.s.domain = nil
+	c.s.capabilities.KVM = true
+	for arch, notes := range map[string][]string{
+		"": {}, "x86_64": {},
+		"aarch64": {"nix built the image as one of aarch64, and the host is x86_64: unless it was built for that (nixpkgs.hostPlatform), its guest does not boot"},
+	} {
+		c.w.Image.Arch = arch
+		plan, err := c.e.plan(c.w, c.s, c.o)
+		require.NoError(t, err)
+		assert.Equal(t, notes, plan.Notes, arch)
+	}
+}
+
 // What observe leaves out, plan must not need: a definition is made from the host's
 // capabilities.
 func TestCapabilitiesAreReadWheneverADefinitionIsMade(t *testing.T) {

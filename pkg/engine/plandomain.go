@@ -231,6 +231,10 @@ func (p *planner) startDomain(ctx context.Context, e *Engine, paused bool) error
 func (p *planner) definition() (Definition, error) {
 	host, m := p.s.capabilities, p.w.Machine
 	m.Network = m.ResolveNetwork(p.e.Host.Session)
+	if arch := p.w.Image.Arch; arch != "" && host.Arch != "" && arch != host.Arch {
+		// No more than a note: what is built across architectures looks like this, too.
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("nix built the image as one of %s, and the host is %s: unless it was built for that (nixpkgs.hostPlatform), its guest does not boot", arch, host.Arch))
+	}
 	switch {
 	case m.Accel == spec.AccelKVM && !host.KVM:
 		return Definition{}, fault.New(fault.Refused, "%s cannot run %s under KVM: %s", p.e.Host.URI, m.Name, host.NoKVM).

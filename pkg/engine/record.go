@@ -107,6 +107,9 @@ type Image struct {
 	// InPlace says that the file never changes (it is in the nix store, kept by a GC
 	// root) and that QEMU can reach it there: a root disk may lie directly on it.
 	InPlace bool
+	// Arch is the architecture that it was built as one of, in libvirt's words; empty when
+	// nobody knows it.
+	Arch string
 	// OnHost says that Path is on the host and not on the client: it was built there.
 	OnHost bool
 	// Origin is where it came from, as far as it is known.
