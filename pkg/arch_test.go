@@ -23,7 +23,7 @@ func arrows() map[string][]string {
 	return map[string][]string{
 		"cmd/vmctl": {"pkg/cli"},
 		"pkg/cli": with("pkg/libvirt", "pkg/builder", "pkg/image", "pkg/console", "pkg/guest", "pkg/ui",
-			"pkg/project", "pkg/screen", "pkg/ssh", "pkg/hosts", "pkg/cloudinit", "pkg/secret", "pkg/state", "pkg/engine", "pkg/spec"),
+			"pkg/project", "pkg/screen", "pkg/ssh", "pkg/hosts", "pkg/push", "pkg/cloudinit", "pkg/secret", "pkg/state", "pkg/engine", "pkg/spec"),
 
 		"pkg/libvirt":           with("pkg/engine", "pkg/spec", "pkg/libvirt/domainxml"),
 		"pkg/libvirt/domainxml": with("pkg/spec"),
@@ -32,6 +32,8 @@ func arrows() map[string][]string {
 		"pkg/image/cache":       {},
 		"pkg/image/checksum":    with(),
 		"pkg/image/fetch":       with("pkg/spec", "pkg/image/cache", "pkg/image/checksum"),
+		"pkg/delta":             {},
+		"pkg/push":              with("pkg/engine", "pkg/proc", "pkg/delta"),
 		"pkg/guest":             with("pkg/engine", "pkg/spec", "pkg/proc", "pkg/ssh", "images"),
 		"pkg/secret":            with("pkg/spec", "pkg/proc"),
 		"pkg/console":           with("pkg/engine"),

@@ -162,7 +162,7 @@ func commands() []*command {
 	all := []*command{
 		upCommand(), downCommand(), startCommand(), stopCommand(), restartCommand(),
 		planCommand(), outdatedCommand(), listCommand(), infoCommand(), ipCommand(), consoleCommand(), logsCommand(), viewCommand(), screenshotCommand(), secretCommand(), keyCommand(),
-		sshCommand(), execCommand(), cpCommand(), forwardCommand(), sshConfigCommand(), sshProxyCommand(),
+		sshCommand(), execCommand(), cpCommand(), forwardCommand(), sshConfigCommand(), sshProxyCommand(), hostAgentCommand(),
 		initCommand(), buildCommand(), imageCommand(), validateCommand(), schemaCommand(),
 		volumeCommand(),
 		hostCommand(), doctorCommand(), versionCommand(), completionCommand(), helpCommand(), completeCommand(),

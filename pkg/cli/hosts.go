@@ -14,6 +14,7 @@ import (
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/hosts"
+	"vmctl/pkg/push"
 	"vmctl/pkg/ssh"
 )
 
@@ -71,6 +72,9 @@ func (c *call) host(ctx context.Context, uri string) (*engine.Host, error) {
 	o := c.hosts.of(uri)
 	o.once.Do(func() {
 		host, closer, err := c.deps.OpenHost(ctx, uri, c.shared(uri).Command())
+		if err == nil {
+			host.Pusher = c.pusher(host.URI)
+		}
 		c.hosts.mu.Lock()
 		defer c.hosts.mu.Unlock()
 		o.host, o.closer, o.err = host, closer, err
@@ -108,6 +112,17 @@ func (c *call) sshTo(uri string) *ssh.Host {
 		h.Config = c.shared(uri).Config()
 	}
 	return h
+}
+
+// pusher is the other way for images to a host that is reached by ssh; nil for others. It
+// asks nobody: where a login needs a person that is not there already, there is none.
+func (c *call) pusher(uri string) engine.Pusher {
+	h := c.sshTo(uri)
+	if h == nil {
+		return nil
+	}
+	flags := []string{"-T", "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=6"}
+	return &push.Remote{SSH: h.Argv(flags), Host: h.Name, Log: c.log}
 }
 
 // chosenHost is the host that the command line names, as a URI or by its name.

@@ -314,7 +314,7 @@ func (p *planner) upload() {
 			p.add(deleteVolume(v.Name, "an earlier upload was cut short"))
 		}
 	}
-	u := &upload{img: img, volume: name, goesOn: p.s.resumable != nil}
+	u := &upload{img: img, pool: p.s.pool.Target, volume: name, goesOn: p.s.resumable != nil}
 	cause := img.Source
 	switch {
 	case u.goesOn:

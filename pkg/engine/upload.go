@@ -17,8 +17,9 @@ import (
 // upload is an image's way to its volume. What the host acknowledges counts as arrived;
 // that all has, the commit marker says, which is made after this.
 type upload struct {
-	img    Image
-	volume string
+	img Image
+	// pool is the directory of the volume on the host.
+	pool, volume string
 	// goesOn says that the volume is of an earlier run that was cut short.
 	goesOn bool
 	// sent is what the host has acknowledged.
@@ -28,6 +29,9 @@ type upload struct {
 // resumable is the size from which on an image's upload can go on after a cut. A smaller
 // one is sent again sooner than the host is asked what there is of it.
 const resumable = 16 * spec.MiB
+
+// pushable is the size from which on another way than through libvirt is tried.
+const pushable = 64 * spec.MiB
 
 const (
 	// A range should take aimedRange to send: that is what a cut costs at most.
@@ -50,13 +54,48 @@ func (e *Engine) upload(ctx context.Context, u *upload, report report) error {
 	if err != nil {
 		return fault.New(fault.Build, "cannot read image %s: %w", u.img.Path, err)
 	}
-	if err := e.uploadRanges(ctx, u, file, report); err != nil {
+	if err := e.send(ctx, u, file, report); err != nil {
 		return u.stays(err)
 	}
 	after, err := file.Stat()
 	if err == nil && (!after.ModTime().Equal(before.ModTime()) || after.Size() != before.Size()) {
 		err = fault.New(fault.Build, "image %s was written to while it was uploaded", u.img.Path).
 			WithHint("shut down what uses it, and run the same command again")
+	}
+	return err
+}
+
+// send chooses the way to the host: by content, where the host has that and it is worth it,
+// and else through libvirt.
+func (e *Engine) send(ctx context.Context, u *upload, file *os.File, report report) error {
+	if e.Host.Pusher == nil || u.img.FileSize < pushable {
+		return e.uploadRanges(ctx, u, file, report)
+	}
+	err := e.push(ctx, u, file, report)
+	if !errors.Is(err, ErrOtherWay) {
+		return err
+	}
+	e.debug("the image goes through libvirt", "volume", u.volume, "reason", err)
+	return e.uploadRanges(ctx, u, file, report)
+}
+
+// push sends what the host has not got of the file.
+func (e *Engine) push(ctx context.Context, u *upload, file *os.File, report report) error {
+	begun := false
+	err := e.Host.Pusher.Push(ctx, Push{
+		Pool: u.pool, Volume: u.volume, Image: file, Size: int64(u.img.FileSize),
+		Begin: func() error {
+			begun = true
+			// What is there from now on came in no order.
+			return e.Host.Volumes.Upload(ctx, sentVolume(u.volume), bytes.NewReader(arrived{}.encode()), arrivedSize, nil)
+		},
+		Report: func(arrived int64) { u.sent = arrived; report(arrived) },
+	})
+	if begun && errors.Is(err, ErrOtherWay) {
+		u.sent, u.goesOn = 0, false
+		if err := e.renew(ctx, u); err != nil {
+			return err
+		}
 	}
 	return err
 }

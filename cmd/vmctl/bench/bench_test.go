@@ -47,6 +47,8 @@ func TestBench(t *testing.T) {
 	rows = append(rows, h.inside(rounds)...)
 	rows = append(rows, h.large(rounds), h.prune(min(rounds, 3)))
 	amounts := []amount{h.shared(), h.upload()}
+	pushRows, pushAmounts := h.push()
+	rows, amounts = append(rows, pushRows...), append(amounts, pushAmounts...)
 	var figures strings.Builder
 	require.NoError(t, table(&figures, rows))
 	require.NoError(t, amountTable(&figures, amounts))

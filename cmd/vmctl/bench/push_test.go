@@ -1,0 +1,155 @@
+//go:build bench
+
+package bench
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/testenv"
+)
+
+const (
+	// pushedSize is that of the image, pushedNew how much of it is new in its next version:
+	// about 2 %, and everything else is at another place there.
+	pushedSize = 768 << 20
+	pushedNew  = 16 << 20
+)
+
+// slow is a line of 100 Mbit/s, fast one of 1 Gbit/s, both of 20 ms there and back.
+func slow() testenv.Shape { return testenv.Shape{Rate: 100e6 / 8, Delay: 10 * time.Millisecond} }
+func fast() testenv.Shape { return testenv.Shape{Rate: 1e9 / 8, Delay: 10 * time.Millisecond} }
+
+// pusher measures how images get to a host that is reached by ssh.
+type pusher struct {
+	*host
+	server  *testenv.SSHServer
+	project string
+	seed    byte
+}
+
+// push compares the ways of an image to another host.
+func (h *host) push() ([]row, []amount) {
+	testenv.Tool(h.t, "ssh", "sshd", "scp")
+	p := &pusher{host: h, server: testenv.SSH(h.t), project: filepath.Join(h.dir, "pushing")}
+	require.NoError(h.t, os.MkdirAll(filepath.Join(p.project, "domain"), 0o755))
+	rows, amounts := p.first()
+	moreRows, moreAmounts := p.rebuilt()
+	rows, amounts = append(rows, moreRows...), append(amounts, moreAmounts...)
+	return append(rows, p.resumed()), amounts
+}
+
+// disk writes the next version of the image, or one that has nothing in common with it.
+func (p *pusher) disk(fresh int) string {
+	p.seed++
+	image := make([]byte, pushedSize)
+	_, _ = rand.NewChaCha8([32]byte{p.seed}).Read(image[:fresh]) // never fails
+	_, _ = rand.NewChaCha8([32]byte{}).Read(image[fresh:])
+	copy(image[510:], []byte{0x55, 0xaa}) // a disk has a partition table
+	file := filepath.Join(p.project, p.machine()+".raw")
+	require.NoError(p.t, os.WriteFile(file, image, 0o644))
+	definition := "image: ./" + p.machine() + ".raw\nmemory: 32MiB\ncpus: 1\nnetwork: none\naccel: tcg\n"
+	require.NoError(p.t, os.WriteFile(filepath.Join(p.project, "domain", p.machine()+".yaml"), []byte(definition), 0o644))
+	return file
+}
+
+// machine is the name of the one whose image was written last.
+func (p *pusher) machine() string { return fmt.Sprintf("pushed%d", p.seed) }
+
+// up brings the machine up on the image by a wire, and counts what goes over it.
+func (p *pusher) up(shape testenv.Shape) (run, float64) {
+	wire, uri := p.server.Through(p.t, shape)
+	return p.upBy(wire, uri)
+}
+
+func (p *pusher) upBy(wire *testenv.Wire, uri string) (run, float64) {
+	before := wire.Up.Load()
+	r := p.time(p.vmctl, "-C", p.project, "-c", uri, "up", "--no-wait", p.machine())
+	return r, float64(wire.Up.Load()-before) / (1 << 20)
+}
+
+func (p *pusher) down() {
+	p.must(p.vmctl, "-C", p.project, "-c", "qemu:///system", "down", "--force", "--all")
+	p.must(p.vmctl, "-C", p.project, "-c", "qemu:///system", "image", "prune")
+}
+
+// volUpload is what virsh takes for it.
+func (p *pusher) volUpload(shape testenv.Shape, file string) (run, float64) {
+	wire, uri := p.server.Through(p.t, shape)
+	r := p.time("virsh", "-c", uri, fmt.Sprintf("vol-create-as vmctl reference.raw %d --allocation 0 --format raw; vol-upload --pool vmctl reference.raw %s --sparse", pushedSize, file))
+	p.must("virsh", "vol-delete --pool vmctl reference.raw")
+	return r, float64(wire.Up.Load()) / (1 << 20)
+}
+
+func (p *pusher) scp(shape testenv.Shape, file string) (run, float64) {
+	wire, uri := p.server.Through(p.t, shape)
+	u, err := url.Parse(uri)
+	require.NoError(p.t, err)
+	to := filepath.Join(p.dir, "copied.raw")
+	r := p.time("scp", "-q", "-P", u.Port(), file, "root@127.0.0.1:"+to)
+	require.NoError(p.t, os.Remove(to))
+	return r, float64(wire.Up.Load()) / (1 << 20)
+}
+
+// first compares an image that has nothing in common with what is there.
+func (p *pusher) first() ([]row, []amount) {
+	file := p.disk(pushedSize / 2)
+	p.up(testenv.Shape{}) // makes the pool, and brings vmctl there
+	p.down()
+	ours, sent := p.up(slow())
+	p.down()
+	virsh, virshSent := p.volUpload(slow(), file)
+	scp, _ := p.scp(slow(), file)
+	return []row{
+		compare("`up`, first push, 100 Mbit/s, 20 ms", "`virsh vol-upload --sparse`", "≤ 1.1", []run{ours}, []run{virsh}),
+		compare("`up`, first push, 100 Mbit/s, 20 ms", "`scp`", "≤ 1.1", []run{ours}, []run{scp}),
+	}, []amount{{What: "first push, on the wire", Vmctl: sent, Reference: "`virsh vol-upload --sparse`", Other: virshSent, Target: "≤ 1.1"}}
+}
+
+// rebuilt compares the next version of an image that is there.
+func (p *pusher) rebuilt() (rows []row, amounts []amount) {
+	p.disk(pushedNew)
+	p.up(testenv.Shape{}) // the version that the others are rebuilt from
+	for _, line := range []struct {
+		name, target string
+		shape        testenv.Shape
+	}{{"100 Mbit/s", "≤ 1/15", slow()}, {"1 Gbit/s", "≤ 1/3", fast()}} {
+		file := p.disk(pushedNew)
+		ours, sent := p.up(line.shape)
+		theirs, theirsSent := p.volUpload(line.shape, file)
+		rows = append(rows, compare("`up`, push of a rebuilt image, "+line.name+", 20 ms", "`virsh vol-upload --sparse`", line.target, []run{ours}, []run{theirs}))
+		if len(amounts) == 0 {
+			amounts = append(amounts, amount{What: "push of a rebuilt image, on the wire", Vmctl: sent, Reference: "`virsh vol-upload --sparse`", Other: theirsSent, Target: "≤ 1/40"})
+		}
+	}
+	p.down()
+	return rows, amounts
+}
+
+// resumed compares the rest of an upload that was cut at 90 % with all of it, through
+// libvirt alone.
+func (p *pusher) resumed() row {
+	cache := filepath.Join("/run/root", ".cache/vmctl/host")
+	require.NoError(p.t, os.RemoveAll(cache))
+	require.NoError(p.t, os.WriteFile(cache, nil, 0o600)) // vmctl cannot be brought there
+	defer func() { _ = os.Remove(cache) }()
+	p.disk(pushedSize)
+	whole, _ := p.up(slow())
+	p.down()
+	p.disk(pushedSize)
+	wire, uri := p.server.Through(p.t, slow())
+	wire.After(pushedSize/10*9, wire.Close)
+	_, err := timed(p.command(p.vmctl, "-C", p.project, "-c", uri, "up", "--no-wait", p.machine()))
+	require.ErrorContains(p.t, err, "have arrived")
+	rest, sent := p.upBy(wire, uri)
+	assert.Less(p.t, sent, pushedSize/5/float64(1<<20))
+	p.down()
+	return compare("`up` after a cut at 90 %, libvirt alone, 100 Mbit/s, 20 ms", "`up` without one", "≤ 0.2", []run{rest}, []run{whole})
+}

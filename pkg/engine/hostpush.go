@@ -1,0 +1,32 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+)
+
+// Pusher is another way for an image to a host than through libvirt, where a host has one:
+// it sends only what the host has not got.
+type Pusher interface {
+	// Push makes the file of a volume, which is there, what the image is. What is in the
+	// file already is kept where it is right. An error in which ErrOtherWay is says that
+	// this way is none, and another has to be gone; a lost connection is
+	// fault.Unreachable, after which Push can be called again.
+	Push(ctx context.Context, p Push) error
+}
+
+// ErrOtherWay is in errors of a Pusher that cannot push.
+var ErrOtherWay = errors.New("the image has to go through libvirt")
+
+// Push says what to push.
+type Push struct {
+	// Pool is the pool's directory on the host, Volume the volume's name.
+	Pool, Volume string
+	Image        *os.File
+	Size         int64
+	// Begin is called when the host is ready, before anything is written there.
+	Begin func() error
+	// Report is called with how much of the image is on the host.
+	Report func(arrived int64)
+}

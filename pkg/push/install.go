@@ -1,0 +1,113 @@
+package push
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+
+	"vmctl/pkg/ansi"
+)
+
+// program is this program, as it is brought to the host.
+type program struct {
+	content []byte
+	sha256  string
+}
+
+func readProgram(file string) (*program, error) {
+	if file == "" {
+		file = "/proc/self/exe" // also when the file was replaced since
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(content)
+	return &program{content, hex.EncodeToString(sum[:])}, nil
+}
+
+// script is what the host's shell does: it looks for the program in the user's cache, takes
+// it when it is not there, checks its digest either way, and becomes it.
+//
+//go:embed install.sh
+var script string
+
+// machines are the names that uname has for architectures.
+func machines() map[string]string {
+	return map[string]string{"amd64": "x86_64", "arm64": "aarch64", "riscv64": "riscv64", "ppc64le": "ppc64le", "s390x": "s390x"}
+}
+
+// said is what stands before what the script says: the host's shell may print greetings.
+const said = "vmctl-host: "
+
+// install talks with the script until the program runs. bringing and brought are called
+// around what can take long.
+func (p *program) install(in io.Writer, out *bufio.Reader, bringing, brought func()) error {
+	machine, ok := machines()[runtime.GOARCH]
+	if !ok {
+		return fmt.Errorf("what %s is called elsewhere is not known", runtime.GOARCH)
+	}
+	text := strings.NewReplacer("@SHA256@", p.sha256, "@MACHINE@", "Linux "+machine).Replace(script)
+	if _, err := io.WriteString(in, text); err != nil {
+		return fmt.Errorf("the host's shell did not answer: %w", err)
+	}
+	for {
+		word, err := answer(out)
+		if err != nil {
+			return err
+		}
+		switch word {
+		case "ready":
+			return nil
+		case "need":
+			bringing()
+			if err := p.bring(in); err != nil {
+				return err
+			}
+			brought()
+		default:
+			return errors.New(ansi.Plain(word))
+		}
+	}
+}
+
+// bring sends the program: its length on a line, and then what it is, compressed.
+func (p *program) bring(in io.Writer) error {
+	var packed bytes.Buffer
+	z, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	if _, err := z.Write(p.content); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(in, "%d\n%s", packed.Len(), packed.Bytes())
+	return err
+}
+
+// answer is the next thing the script says.
+func answer(out *bufio.Reader) (string, error) {
+	for range 200 {
+		line, err := out.ReadSlice('\n')
+		if err != nil {
+			return "", fmt.Errorf("the host's shell did not answer: %w", err)
+		}
+		if word, ok := strings.CutPrefix(string(line), said); ok {
+			return strings.TrimSpace(word), nil
+		}
+	}
+	return "", errors.New("the host's shell says other things than it should")
+}

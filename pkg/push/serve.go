@@ -1,0 +1,247 @@
+package push
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
+
+	"vmctl/pkg/delta"
+)
+
+// indexRoom is how many blocks of other images are compared with: 8 GiB, in about 80 MiB
+// of memory.
+const indexRoom = 2 << 20
+
+// Serve is the host's end: it makes one file what the client says, and returns when the
+// client is gone. Its error is what the client was told.
+func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	s := &server{link: link{r: in, w: out}}
+	defer s.close()
+	err := s.serve(ctx)
+	if err == nil || errors.Is(err, io.EOF) {
+		return nil // the client went
+	}
+	var told failure
+	if !errors.As(err, &told) {
+		told = failure{broken, err.Error()}
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			told.Reason = noSpace
+		}
+	}
+	_ = s.sendJSON(frameError, told) // the client may be gone as well
+	return told
+}
+
+// server is one push as the host sees it.
+type server struct {
+	link
+	begin
+	file    *os.File
+	sources []*os.File
+	index   *delta.Index
+	zstd    *zstd.Decoder
+	// next is the first block whose key has not come yet.
+	next int64
+	// needed has a bit for each block that was asked for and has not come; missing is how many.
+	needed  []uint64
+	missing int64
+}
+
+func (s *server) close() {
+	if s.file != nil {
+		_ = s.file.Close()
+	}
+	for _, f := range s.sources {
+		_ = f.Close()
+	}
+	if s.zstd != nil {
+		s.zstd.Close()
+	}
+}
+
+func (s *server) serve(ctx context.Context) error {
+	if err := s.sendJSON(frameHello, hello{protocol}); err != nil {
+		return err
+	}
+	kind, payload, err := s.receive(nil)
+	if err != nil {
+		return err
+	}
+	if kind != frameBegin || json.Unmarshal(payload, &s.begin) != nil || s.Size < 1 || s.Size > maxImage {
+		return errors.New("the client did not say what to make")
+	}
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	if err := s.send(frameReady, nil); err != nil {
+		return err
+	}
+	for {
+		if kind, payload, err = s.receive(payload); err != nil {
+			return err
+		}
+		switch kind {
+		case frameKeys:
+			err = s.keys(ctx, payload)
+		case frameData:
+			err = s.data(payload)
+		case frameEnd:
+			return s.end(payload)
+		default:
+			err = fmt.Errorf("a message of kind %q is not expected", kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// prepare opens the file and reads what there is to copy from.
+func (s *server) prepare(ctx context.Context) error {
+	p, err := openPool(s.Pool)
+	if err != nil {
+		return failure{noAccess, err.Error()}
+	}
+	defer p.close()
+	if s.file, err = p.target(s.Volume); err != nil {
+		return failure{noAccess, err.Error()}
+	}
+	files, err := p.sources()
+	if err != nil {
+		return failure{noAccess, err.Error()}
+	}
+	s.sources, s.index = files, delta.NewIndex(indexRoom)
+	for _, f := range files {
+		keys, err := keysOfFile(ctx, f, s.Salt, s.index.Room())
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			keys = nil // it cannot be read: nothing is copied from it
+		}
+		s.index.Add(keys)
+	}
+	s.zstd, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(blocksPerData*delta.Block), zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	s.needed = make([]uint64, delta.Blocks(s.Size)/64+1)
+	return s.file.Truncate(s.Size)
+}
+
+// keys makes the next blocks what they should be, as far as they are on the host, and
+// asks for the others.
+func (s *server) keys(ctx context.Context, payload []byte) error {
+	want, err := decodeKeys(payload, delta.Blocks(s.Size)-s.next)
+	if err != nil {
+		return err
+	}
+	count := int64(len(want))
+	have, err := keysAt(ctx, s.file, s.Salt, s.next, count, s.Size)
+	if err != nil {
+		return err
+	}
+	ops := s.index.Plan(want, s.next, have)
+	var need []byte
+	for _, op := range ops {
+		if op.Kind != delta.Data {
+			continue
+		}
+		need = appendRun(need, run{op.At, op.Count})
+		for b := op.At; b < op.At+op.Count; b++ {
+			s.needed[b/64] |= 1 << (b % 64)
+		}
+		s.missing += op.Count
+	}
+	s.next += count
+	if err := s.send(frameNeed, need); err != nil {
+		return err
+	}
+	for _, op := range ops {
+		if err := s.carryOut(op); err != nil {
+			return err
+		}
+	}
+	s.writeBack(s.next-count, count)
+	return nil
+}
+
+// carryOut makes blocks zeros, or copies them.
+func (s *server) carryOut(op delta.Op) error {
+	at := op.At * delta.Block
+	length := min(op.Count*delta.Block, s.Size-at)
+	switch op.Kind {
+	case delta.Clear:
+		return punch(s.file, at, length)
+	case delta.Copy:
+		return copyRange(s.file, at, s.sources[op.File], op.From*delta.Block, length)
+	default:
+		return nil
+	}
+}
+
+// data writes blocks that were asked for.
+func (s *server) data(payload []byte) error {
+	r, err := readRun(payload, 0, delta.Blocks(s.Size))
+	if err != nil {
+		return err
+	}
+	if r.count > blocksPerData {
+		return fmt.Errorf("%d blocks at once are too many", r.count)
+	}
+	at := r.at * delta.Block
+	length := min(r.count*delta.Block, s.Size-at)
+	content, err := s.zstd.DecodeAll(payload[runSize:], nil)
+	if err == nil && int64(len(content)) != length {
+		err = fmt.Errorf("they are %d bytes", len(content))
+	}
+	if err != nil {
+		return fmt.Errorf("blocks %d+%d cannot be read: %w", r.at, r.count, err)
+	}
+	for b := r.at; b < r.at+r.count; b++ {
+		if s.needed[b/64]&(1<<(b%64)) == 0 {
+			return fmt.Errorf("nobody asked for block %d", b)
+		}
+		s.needed[b/64] &^= 1 << (b % 64)
+	}
+	s.missing -= r.count
+	_, err = s.file.WriteAt(content, at)
+	s.writeBack(r.at, r.count)
+	return err
+}
+
+// writeBack begins to write blocks to the disk, so that the end need not wait long for it.
+func (s *server) writeBack(at, count int64) {
+	_ = unix.SyncFileRange(int(s.file.Fd()), at*delta.Block, count*delta.Block, unix.SYNC_FILE_RANGE_WRITE)
+}
+
+// end reads the file again and compares it with the client's digest.
+func (s *server) end(payload []byte) error {
+	var e end
+	if err := json.Unmarshal(payload, &e); err != nil {
+		return errors.New("the client did not say what it should be")
+	}
+	if s.next != delta.Blocks(s.Size) || s.missing != 0 {
+		return fmt.Errorf("the client ended with %d blocks missing", s.missing+delta.Blocks(s.Size)-s.next)
+	}
+	if err := s.file.Sync(); err != nil {
+		return err
+	}
+	sum := sha256.New()
+	if _, err := io.CopyN(sum, io.NewSectionReader(s.file, 0, s.Size), s.Size); err != nil {
+		return err
+	}
+	is := hex.EncodeToString(sum.Sum(nil))
+	if is != e.SHA256 {
+		return failure{notSame, fmt.Sprintf("the file has digest %s and not %s", is, e.SHA256)}
+	}
+	return s.sendJSON(frameDone, e)
+}

@@ -1,0 +1,163 @@
+package push
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+
+	"vmctl/pkg/ansi"
+	"vmctl/pkg/delta"
+)
+
+// protocol is the version of what both ends say. They are the same program, as its digest
+// says; the version tells programs apart that were started in another way.
+const protocol = 1
+
+// Every message is a frame: what it is, how long it is, and the payload.
+const (
+	frameHello byte = 'h' // host: hello
+	frameBegin byte = 'b' // client: begin
+	frameReady byte = 'r' // host: the index is made
+	frameKeys  byte = 'k' // client: the keys of the next blocks of the image
+	frameNeed  byte = 'n' // host: which of these blocks it does not have
+	frameData  byte = 'd' // client: blocks that were needed
+	frameEnd   byte = 'e' // client: the digest of the image
+	frameDone  byte = 'o' // host: the file is the image
+	frameError byte = 'x' // host: failure; nothing follows
+)
+
+const (
+	// maxFrame bounds the payload of a frame, and with it what a message takes in memory.
+	maxFrame = 1 << 20
+	// keysPerFrame is how many blocks one message of keys is about: 32 MiB of the image.
+	keysPerFrame = 8 << 10
+	// blocksPerData is how many blocks travel together, compressed: 512 KiB.
+	blocksPerData = 128
+	// maxImage bounds the size of an image.
+	maxImage = 1 << 40
+)
+
+type hello struct {
+	Protocol int `json:"protocol"`
+}
+
+type begin struct {
+	// Pool is a directory, Volume the name of a file in it.
+	Pool   string     `json:"pool"`
+	Volume string     `json:"volume"`
+	Size   int64      `json:"size"`
+	Salt   delta.Salt `json:"salt"`
+}
+
+type end struct {
+	SHA256 string `json:"sha256"`
+}
+
+// failure is why the host gave up.
+type failure struct {
+	Reason reason `json:"reason"`
+	Text   string `json:"text"`
+}
+
+// reason is a failure that the client has to know apart.
+type reason string
+
+const (
+	// noAccess is a pool that this user may not write to, or a file that is not what was said.
+	noAccess reason = "no access"
+	// noSpace is a full disk.
+	noSpace reason = "no space"
+	// notSame is an image whose digest is another one in the end.
+	notSame reason = "not the same"
+	// broken is a client that does not keep to the protocol, and all else.
+	broken reason = "broken"
+)
+
+// Error is what the other end said, made harmless.
+func (f failure) Error() string { return ansi.Plain(f.Text) }
+
+// link is one end of the connection. Sending is safe for concurrent use.
+type link struct {
+	r  io.Reader
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *link) send(kind byte, payload []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	frame := append(binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(payload))), payload...)
+	_, err := l.w.Write(frame)
+	return err
+}
+
+func (l *link) sendJSON(kind byte, message any) error {
+	payload, err := json.Marshal(message)
+	if err != nil {
+		return err
+	}
+	return l.send(kind, payload)
+}
+
+// receive reads a frame into a buffer that it makes larger when it has to.
+func (l *link) receive(buffer []byte) (kind byte, payload []byte, err error) {
+	var head [5]byte
+	if _, err := io.ReadFull(l.r, head[:]); err != nil {
+		return 0, buffer, err
+	}
+	n := binary.BigEndian.Uint32(head[1:])
+	if n > maxFrame {
+		return 0, buffer, fmt.Errorf("a message of %d bytes is too long", n)
+	}
+	if int(n) > cap(buffer) {
+		buffer = make([]byte, n)
+	}
+	buffer = buffer[:n]
+	if _, err := io.ReadFull(l.r, buffer); err != nil {
+		return 0, buffer, fmt.Errorf("a message ended early: %w", err)
+	}
+	return head[0], buffer, nil
+}
+
+// run is a run of blocks.
+type run struct{ at, count int64 }
+
+const runSize = 8 + 4
+
+func appendRun(b []byte, r run) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(b, uint64(r.at)), uint32(r.count))
+}
+
+// readRun reads a run, which has to lie within [from, to).
+func readRun(b []byte, from, to int64) (run, error) {
+	if len(b) < runSize {
+		return run{}, fmt.Errorf("half a run of blocks")
+	}
+	r := run{int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint32(b[8:]))}
+	if r.at < from || r.at >= to || r.count < 1 || r.count > to-r.at {
+		return run{}, fmt.Errorf("blocks %d+%d are not among %d to %d", r.at, r.count, from, to)
+	}
+	return r, nil
+}
+
+func encodeKeys(keys []delta.Key) []byte {
+	b := make([]byte, 0, 8*len(keys))
+	for _, k := range keys {
+		b = binary.BigEndian.AppendUint64(b, uint64(k))
+	}
+	return b
+}
+
+// decodeKeys reads keys of blocks, of which there may be so many.
+func decodeKeys(b []byte, most int64) ([]delta.Key, error) {
+	if len(b) == 0 || len(b)%8 != 0 || len(b)/8 > keysPerFrame || int64(len(b)/8) > most {
+		return nil, fmt.Errorf("%d bytes of keys where %d keys are left", len(b), most)
+	}
+	keys := make([]delta.Key, 0, len(b)/8)
+	for ; len(b) > 0; b = b[8:] {
+		keys = append(keys, delta.Key(binary.BigEndian.Uint64(b)))
+	}
+	return keys, nil
+}
