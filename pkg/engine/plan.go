@@ -316,6 +316,9 @@ func (p *planner) upload() {
 	}
 	u := &upload{img: img, pool: p.s.pool.Target, volume: name, goesOn: p.s.resumable != nil}
 	cause := img.Source
+	if p.e.byContent(img) {
+		cause += ", without what the host has of it"
+	}
 	switch {
 	case u.goesOn:
 		cause += ", goes on where it was cut short"

@@ -86,7 +86,10 @@ func TestTheWayOfAnImage(t *testing.T) {
 			if tt.size == 0 && tt.p.write == pushedSize {
 				h.Fail("Upload", 3, errors.New("nothing else is uploaded")) // the note, and the push's own
 			}
-			_, err := e.Up(t.Context(), w, engine.Options{})
+			plan, err := e.Plan(t.Context(), w, engine.Options{})
+			require.NoError(t, err)
+			assert.Equal(t, tt.size == 0, strings.Contains(plan.String(), "(./disk.qcow2, without what the host has of it)"), "%s", plan)
+			_, err = e.Up(t.Context(), w, engine.Options{})
 			if tt.kind != fault.Other {
 				require.Equal(t, tt.kind, fault.KindOf(err), "%v", err)
 				assert.Equal(t, tt.kept, len(h.VolumeNames()) > 0, "%v", h.VolumeNames())

@@ -65,10 +65,13 @@ func (e *Engine) upload(ctx context.Context, u *upload, report report) error {
 	return err
 }
 
+// byContent says that the way by content is tried.
+func (e *Engine) byContent(img Image) bool { return e.Host.Pusher != nil && img.FileSize >= pushable }
+
 // send chooses the way to the host: by content, where the host has that and it is worth it,
 // and else through libvirt.
 func (e *Engine) send(ctx context.Context, u *upload, file *os.File, report report) error {
-	if e.Host.Pusher == nil || u.img.FileSize < pushable {
+	if !e.byContent(u.img) {
 		return e.uploadRanges(ctx, u, file, report)
 	}
 	err := e.push(ctx, u, file, report)
