@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	// pushedSize is that of the image, pushedNew how much of it is new in its next version:
-	// about 2 %, and everything else is at another place there.
-	pushedSize = 768 << 20
-	pushedNew  = 16 << 20
+	// pushedSize is that of the image, pushedNew how much of it is new in its next version, and
+	// everything else is at another place there: as in an image of 753 MiB that was rebuilt with
+	// 3 % of its files changed, of which 13 MiB were new.
+	pushedSize = 753 << 20
+	pushedNew  = 13 << 20
 )
 
 // slow is a line of 100 Mbit/s, fast one of 1 Gbit/s, both of 20 ms there and back.
