@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"io"
@@ -22,8 +23,8 @@ type arrived struct {
 	// Sent is what the host has acknowledged; Next is the end of the range that follows.
 	Sent int64 `json:"sent"`
 	Next int64 `json:"next"`
-	// SHA256 is that of the file's first Next bytes, in hex.
-	SHA256 string `json:"sha256"`
+	// Digest is that of the file's first Next bytes: see mark.
+	Digest string `json:"digest"`
 }
 
 // arrivedSize is the length of the volume: one write of the host's, padded with blanks.
@@ -45,12 +46,16 @@ func decodeArrived(data []byte, size int64) (a arrived, ok bool) {
 	return a, a.Size == size && 0 < a.Sent && a.Sent <= a.Next && a.Next <= size
 }
 
-// mark is the SHA-256 of a file up to a place.
+// mark is the digest of a file up to a place: the SHA-256 of its blocks, each behind its
+// offset, in hex. Blocks of zeros are left out, which sparse files have so many of.
 type mark struct {
-	end int64
-	sum string
-	err error
+	end    int64
+	digest string
+	err    error
 }
+
+// markBlock is the size of the blocks of a digest.
+const markBlock = 64 << 10
 
 // markStep is the distance of marks; a range of an upload ends at one.
 const markStep = 4 << 20
@@ -62,12 +67,22 @@ func marks(ctx context.Context, file io.ReaderAt, size int64) <-chan mark {
 	out := make(chan mark, longestRange/markStep)
 	go func() {
 		defer close(out)
-		sum, all := sha256.New(), io.NewSectionReader(file, 0, size)
-		for end := int64(0); end < size; {
-			n, err := io.CopyN(sum, all, min(markStep, size-end))
-			end += n
+		sum, block, empty := sha256.New(), make([]byte, markBlock), make([]byte, markBlock)
+		for at := int64(0); at < size; {
+			n, err := file.ReadAt(block[:min(markBlock, size-at)], at)
+			if n == len(block) || at+int64(n) == size {
+				err = nil
+			}
+			if part := block[:n]; !bytes.Equal(part, empty[:n]) {
+				sum.Write(binary.BigEndian.AppendUint64(nil, uint64(at)))
+				sum.Write(part)
+			}
+			at += int64(n)
+			if at%markStep != 0 && at < size && err == nil {
+				continue
+			}
 			select {
-			case out <- mark{end, hex.EncodeToString(sum.Sum(nil)), err}:
+			case out <- mark{at, hex.EncodeToString(sum.Sum(nil)), err}:
 			case <-ctx.Done():
 				return
 			}

@@ -46,7 +46,7 @@ func FuzzParseBase(f *testing.F) {
 }
 
 func FuzzDecodeArrived(f *testing.F) {
-	f.Add(arrived{Size: 100, Sent: 8, Next: 16, SHA256: "ab"}.encode(), int64(100))
+	f.Add(arrived{Size: 100, Sent: 8, Next: 16, Digest: "ab"}.encode(), int64(100))
 	f.Add([]byte(`{"size":100,"sent":-1,"next":9223372036854775807}`), int64(100))
 	f.Fuzz(func(t *testing.T, data []byte, size int64) {
 		if a, ok := decodeArrived(data, size); ok {

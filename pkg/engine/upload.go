@@ -144,7 +144,7 @@ func (e *Engine) uploadRanges(ctx context.Context, u *upload, file *os.File, rep
 // uploadRange sends the file up to a mark, and says before on the host that it will.
 func (e *Engine) uploadRange(ctx context.Context, u *upload, file io.ReaderAt, next mark, report report) error {
 	if u.img.FileSize >= resumable {
-		now := arrived{Size: int64(u.img.FileSize), Sent: u.sent, Next: next.end, SHA256: next.sum}
+		now := arrived{Size: int64(u.img.FileSize), Sent: u.sent, Next: next.end, Digest: next.digest}
 		if err := e.Host.Volumes.Upload(ctx, sentVolume(u.volume), bytes.NewReader(now.encode()), arrivedSize, nil); err != nil {
 			return err
 		}
@@ -186,7 +186,7 @@ func (e *Engine) goOn(ctx context.Context, u *upload, file io.ReaderAt, ahead <-
 			break
 		}
 	}
-	if next.end != a.Next || next.sum != a.SHA256 {
+	if next.end != a.Next || next.digest != a.Digest {
 		e.debug("the earlier upload was of another file", "volume", u.volume)
 		return mark{}, ctx.Err()
 	}
