@@ -33,10 +33,19 @@ let
     else if kind == "wrapped" then extended.config.system.build.vmctlImage
     else original.config.system.build.qcow2;
 
+  # What the image has in it: what a machine made from it is brought up to date with.
+  system =
+    if kind == "wrapped" && want.path == null then extended.config.system.build.toplevel
+    else if want.path == null then original.config.system.build.toplevel
+    # An image variant of NixOS's own is of a configuration with more modules.
+    else (at want.path).passthru.config.system.build.toplevel or original.config.system.build.toplevel;
+  outcome = drv: { drv = drv.drvPath; out = drv.outPath; };
+
   # QEMU falls back to emulation where nix would not even try.
   withoutKVM = drv: derivation (drv.drvAttrs // {
     requiredSystemFeatures = builtins.filter (feature: feature != "kvm") (drv.drvAttrs.requiredSystemFeatures or [ ]);
   });
+  built = if want.kvm then image else withoutKVM image;
 in
 {
   vmctl = {
@@ -44,5 +53,7 @@ in
     spec = if extends then extended.config.vmctl.spec else null;
     left = if kind == "wrapped" then extended.config.vmctl.left else [ ];
   };
-  image = if want.kvm then image else withoutKVM image;
+  image = built;
+  inherit system;
+  updates = { system = outcome system; image = outcome built; };
 }

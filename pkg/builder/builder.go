@@ -78,6 +78,8 @@ type Origin struct {
 type Result struct {
 	// Path is the image file; OutPath the store path it lies in.
 	Path, OutPath string
+	// System is the store path of the system in the image, where it was asked for.
+	System string
 	// Drv is the derivation, Attr the attribute path that was built; of a plain
 	// configuration, which vmctl makes an image of, its path.
 	Drv, Attr string

@@ -25,8 +25,10 @@ type cached struct {
 	// later change could look the same; their content's sha256 decides.
 	Racy                     map[string]string
 	Path, OutPath, Drv, Attr string
-	// Size is the image file's.
-	Size   int64
+	// Size is the image file's; without a Path, the image was evaluated and not built.
+	Size int64
+	// System is the store path of the system in the image, if that was asked for.
+	System string          `json:",omitempty"`
 	Spec   json.RawMessage `json:",omitempty"`
 	Left   []string        `json:",omitempty"`
 	Origin Origin
@@ -79,7 +81,7 @@ func (c cacheEntry) unchanged(now fingerprint) (cached, bool) {
 }
 
 func (e cached) result() Result {
-	return Result{Path: e.Path, OutPath: e.OutPath, Drv: e.Drv, Attr: e.Attr, Spec: e.Spec, Left: e.Left, Origin: e.Origin, Cached: true}
+	return Result{Path: e.Path, OutPath: e.OutPath, System: e.System, Drv: e.Drv, Attr: e.Attr, Spec: e.Spec, Left: e.Left, Origin: e.Origin, Cached: true}
 }
 
 func (c cacheEntry) read() (cached, bool) {
@@ -114,17 +116,27 @@ func (b *Builder) Recall(ref Ref) (Result, bool) {
 // forget makes the next build ask nix.
 func (c cacheEntry) forget() { _ = os.Remove(c.file) }
 
-// store remembers a result with its image's size, when nothing changed while it was made. That it cannot be
-// written costs time, not correctness, and is no error.
+// store remembers a result with its image's size, when nothing changed while it was made, and
+// keeps what was known of the same image before; without a Path, the image was not built.
+// That it cannot be written costs time, not correctness, and is no error.
 func (c cacheEntry) store(before, after fingerprint, res Result, size int64) {
 	if c.file == "" || !before.sure || !after.sure || before.sum != after.sum || !maps.Equal(before.racy, after.overlap(before)) {
 		return
 	}
-	data, err := json.Marshal(cached{
+	now := cached{
 		Version: cacheVersion, Fingerprint: before.sum, Racy: before.racy,
-		Path: res.Path, OutPath: res.OutPath, Drv: res.Drv, Attr: res.Attr, Size: size,
+		Path: res.Path, OutPath: res.OutPath, System: res.System, Drv: res.Drv, Attr: res.Attr, Size: size,
 		Spec: res.Spec, Left: res.Left, Origin: res.Origin,
-	})
+	}
+	if old, ok := c.read(); ok && old.OutPath == res.OutPath {
+		if now.System == "" {
+			now.System = old.System
+		}
+		if now.Path == "" {
+			now.Path, now.Size = old.Path, old.Size
+		}
+	}
+	data, err := json.Marshal(now)
 	if err != nil || os.MkdirAll(filepath.Dir(c.file), 0o700) != nil {
 		return
 	}

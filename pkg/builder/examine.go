@@ -36,7 +36,9 @@ type examined struct {
 	// installable is what nix builds, attr what it is called to people.
 	installable string
 	attr        attrPath
-	origin      Origin
+	// wrapper is the URL of vmctl's flake around it; empty when it was not needed.
+	wrapper string
+	origin  Origin
 	// unlocked says that inputs were resolved anew, so that the same files may build to
 	// something else tomorrow.
 	unlocked bool
@@ -58,6 +60,7 @@ func (b *Builder) examine(ctx context.Context, ref Ref, g goal, refresh bool) (e
 	if err != nil {
 		return x, err
 	}
+	x.wrapper = wrapper
 	if g.name == "" && g.path != nil {
 		x.attr, x.installable = g.path, wrapper+"#image"
 		return x, nil

@@ -71,6 +71,8 @@ type tracker struct {
 	unlocked bool
 
 	built, builds int64
+	// copies is how many store paths were begun to be copied.
+	copies int
 	// expected are the bytes to copy and to download, as far as nix knows.
 	expected map[int]int64
 	// finished are the bytes of copies and downloads that are over.
@@ -140,6 +142,7 @@ func (t *tracker) start(e event) {
 	case activityFileTransfer:
 		t.detail = "downloading " + e.text(0)
 	case activityCopyPath:
+		t.copies++
 		t.detail = "copying " + drvName(e.text(0))
 	default:
 		// Reading and evaluating has no type of its own, only a text.
