@@ -42,8 +42,13 @@ type Locker interface {
 // told on disks of their own.
 type Wanted struct {
 	Machine spec.Machine
-	Image   Image
-	Media   []Medium
+	// Image has no Path when it is not built, because the guest should have what is in it by
+	// other means; ErrImageNeeded says that it has to be built all the same.
+	Image Image
+	// System says that the image is of a NixOS configuration, whose system a guest can get
+	// without the image.
+	System bool
+	Media  []Medium
 	// Delivery is nil for a machine without secrets.
 	Delivery *Delivery
 }
@@ -83,6 +88,9 @@ type Outcome struct {
 	LogVolume string
 	// Ports are the forwards, with the automatic ones chosen.
 	Ports []spec.Port
+	// Kept says that the root disk lies on another image than the wanted one, and stays: its
+	// guest has the system of the wanted one.
+	Kept bool
 }
 
 // Plan says what Up would do, changing nothing.
@@ -149,7 +157,7 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 	}
 	e.leave(ctx, plan)
 	plan.Ops = append(first, plan.Ops...)
-	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), Delivering: plan.has(ActionHandOver), Booting: plan.booting, LogVolume: LogVolume(w.Machine.Name), Ports: plan.ports}, nil
+	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), Delivering: plan.has(ActionHandOver), Booting: plan.booting, LogVolume: LogVolume(w.Machine.Name), Ports: plan.ports, Kept: plan.kept}, nil
 }
 
 // lookAgain plans with what is there after the lease was made: a lease counts only for

@@ -109,7 +109,7 @@ func TestUpTwiceAndDownTwice(t *testing.T) {
 var changing = []string{
 	"DefinePool", "BuildPool", "AutostartPool", "StartPool", "CreateOverlay", "CreateVolume", "Upload",
 	"ResizeVolume", "DeleteVolume", "StartNetwork", "DefineDomain", "StartDomain", "ResumeDomain",
-	"ShutdownDomain", "DestroyDomain", "UndefineDomain", "SetAutostart", "SetLiveMemory", "SetLiveCPUs", "ResizeLiveDisk",
+	"ShutdownDomain", "DestroyDomain", "UndefineDomain", "SetAutostart", "SetLiveMemory", "SetLiveCPUs", "ResizeLiveDisk", "NoteApplied",
 	"AttachDisk", "LendDisk", "DetachDisk", "CreateEncrypted", "DefineSecret", "SetSecret", "DeleteSecret",
 }
 

@@ -175,6 +175,9 @@ type Domains interface {
 	SetLiveCPUs(ctx context.Context, name string, n int) error
 	// NoteReady notes in the running domain's metadata that its guest is ready.
 	NoteReady(ctx context.Context, name string) error
+	// NoteApplied notes in the metadata, of the definition and of what runs, to which
+	// systems the guest was brought.
+	NoteApplied(ctx context.Context, name string, all []Applied) error
 	// ResizeLiveDisk grows the disk of a running guest, which is told.
 	ResizeLiveDisk(ctx context.Context, name, path string, size spec.Size) error
 	// AttachDisk gives a disk to the persistent definition, and to the guest if it runs,

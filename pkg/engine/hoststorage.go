@@ -47,8 +47,9 @@ type Volume struct {
 	Name, Path, Format string
 	// Capacity is the virtual size, Allocation what it takes on the host's disk.
 	Capacity, Allocation spec.Size
-	// Backing is the path of the image it lies on, or empty.
-	Backing string
+	// Backing is the path of the image it lies on, or empty; BackingFormat is that one's, as
+	// the volume's own header has it, which no guest can write to.
+	Backing, BackingFormat string
 	// Modified is when the file was last written to, by the host's clock; zero when the
 	// host does not say.
 	Modified time.Time

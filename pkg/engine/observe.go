@@ -42,6 +42,8 @@ type snapshot struct {
 	readOnlyVirtiofs bool
 	volumes          volumeSnapshot
 	delivering       delivering
+	// kept is the image to plan with instead of the wanted one.
+	kept *Image
 	// ports are the forwards with the automatic ones chosen; nil where there are none.
 	ports []spec.Port
 }
@@ -66,6 +68,9 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	s.delivering.lent = lent(s.domain)
 	if err := e.observeFirmware(ctx, w, &s); err != nil {
 		return nil, err
+	}
+	if s.kept = e.keptImage(w, &s, o); s.kept != nil {
+		w.Image = *s.kept
 	}
 	if err := e.observeMedia(ctx, w, o, &s); err != nil {
 		return nil, err

@@ -21,8 +21,10 @@ type Plan struct {
 	// Notes are what a person should know about how it is done.
 	Notes []string `json:"notes"`
 
-	// replace says why the root disk has to be replaced, when nobody allowed it.
-	replace string
+	// replace says why the root disk has to be replaced, when nobody allowed it; appliable
+	// that its guest can get what is new without that.
+	replace   string
+	appliable bool
 	// booting says that the guest goes on running, and has not been seen ready.
 	booting bool
 	// partial says that the rest can be planned only after this has been done.
@@ -33,6 +35,8 @@ type Plan struct {
 	left string
 	// ports are the forwards, with the automatic ones chosen.
 	ports []spec.Port
+	// kept is Outcome.Kept.
+	kept bool
 }
 
 // pool is the part of the plan that makes the pool: it comes first.
@@ -68,7 +72,11 @@ func (p *Plan) allowed() error {
 	if p.replace == "" {
 		return nil
 	}
-	return fault.New(fault.Refused, "the root disk of %s would be replaced and what is in it lost: %s", p.Machine, p.replace).
+	refused := fault.New(fault.Refused, "the root disk of %s would be replaced and what is in it lost: %s", p.Machine, p.replace)
+	if p.appliable {
+		return refused.WithHint("vmctl apply %[1]s brings the new system to the disk as it is; vmctl up --replace %[1]s makes the disk anew", p.Machine)
+	}
+	return refused.
 		WithHint("vmctl plan %[1]s shows everything that would be done; vmctl up --replace %[1]s does it", p.Machine)
 }
 
@@ -82,8 +90,11 @@ func (e *Engine) plan(w Wanted, s *snapshot, o Options) (*Plan, error) {
 	if s.ports != nil {
 		w.Machine.Ports = s.ports
 	}
+	if s.kept != nil {
+		w.Image = *s.kept
+	}
 	p := &planner{e: e, w: w, s: s, o: o, plan: &Plan{
-		ports: w.Machine.Ports, Machine: w.Machine.Name, Host: e.Host.URI, Ops: []Op{}, Pending: []string{}, Notes: []string{},
+		kept: s.kept != nil, ports: w.Machine.Ports, Machine: w.Machine.Name, Host: e.Host.URI, Ops: []Op{}, Pending: []string{}, Notes: []string{},
 	}}
 	if s.pool.State == PoolInactive || s.domain != nil && s.pool.State != PoolActive {
 		// A root disk that cannot be seen is not one that is gone, or was never made.
@@ -168,6 +179,9 @@ func (p *planner) image() Base {
 
 // disks plans the pool, the uploaded image and the root disk.
 func (p *planner) disks() error {
+	if p.w.Image.Path == "" {
+		return ErrImageNeeded
+	}
 	size := p.w.Machine.Disk
 	if size == 0 {
 		size = p.w.Image.Size
@@ -199,6 +213,7 @@ func (p *planner) disks() error {
 		p.add(deleteVolume(root.Name, "never finished"))
 		p.makeRoot(size, "was never finished")
 	case p.imageOf() != p.imageWanted():
+		p.plan.appliable = p.w.System && p.s.domain != nil
 		p.replaceRoot(size, fmt.Sprintf("image %s → %s", p.imageOf(), p.imageWanted()))
 	default:
 		p.base.Path = root.Backing
@@ -224,11 +239,19 @@ func (p *planner) sizeRoot(size spec.Size) error {
 	return nil
 }
 
-// imageOf and imageWanted name the image that the root disk lies on, and the one it
-// should. A root disk without a domain is known by its backing path alone.
+// imageOf and imageWanted name the image whose system the root disk has, and the one it
+// should: it is another than the one that it lies on where the guest was brought to it. A
+// root disk without a domain is known by its backing path alone.
 func (p *planner) imageOf() string {
 	if d := p.s.domain; d != nil && d.Record.Base == p.s.root.Backing {
-		return shortID(d.Record.Image)
+		n := len(d.Record.Applied)
+		switch {
+		case n == 0 || p.s.kept != nil:
+			return shortID(d.Record.Image)
+		case d.Record.Applied[n-1].Image == "":
+			return "with another system"
+		}
+		return shortID(d.Record.Applied[n-1].Image)
 	}
 	if p.s.root.Backing == p.image().Path {
 		return p.w.Image.ShortID()

@@ -256,6 +256,7 @@ func (p *planner) definition() (Definition, error) {
 	target := strings.TrimSuffix(p.s.pool.Target, "/")
 	record := p.e.record(p.w, p.base.Path)
 	record.Life, record.Media = lifeNumber(p.s.domain, p.remade), recordsOf(p.s.media)
+	record.Applied = p.carried()
 	disks := wantedDisks(p.w, p.s)
 	record.Volumes = recordVolumes(m.Volumes, disks)
 	d := Definition{

@@ -58,6 +58,9 @@ type Record struct {
 	Settings []Setting
 	// Secrets are the names of what the guest is handed at each boot.
 	Secrets []string
+	// Applied are the systems that the guest on this root disk was brought to without a new
+	// image, the oldest first; it has the last one. Empty is that of the image.
+	Applied []Applied
 }
 
 // namespace makes the machines' UUIDs; it was drawn once and must never change.

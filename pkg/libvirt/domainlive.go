@@ -29,17 +29,40 @@ func (c *conn) NoteReady(ctx context.Context, name string) error {
 	})
 }
 
+// NoteApplied notes to which systems the guest was brought.
+func (c *conn) NoteApplied(ctx context.Context, name string, all []engine.Applied) error {
+	return c.onDomain(ctx, "note the system of", name, func(d *golibvirt.Domain) error {
+		change := func(r *engine.Record) { r.Applied = all }
+		persistent, err := d.IsPersistent()
+		if err == nil && persistent {
+			err = note(d, golibvirt.DOMAIN_XML_INACTIVE, golibvirt.DOMAIN_AFFECT_CONFIG, change)
+		}
+		if err != nil {
+			return err
+		}
+		if active, err := d.IsActive(); err != nil || !active {
+			return err
+		}
+		return noteLive(d, change)
+	})
+}
+
 // noteLive changes the metadata of what runs; the definition stays as it is.
 func noteLive(d *golibvirt.Domain, change func(*engine.Record)) error {
-	text, err := d.GetXMLDesc(0)
+	return note(d, 0, golibvirt.DOMAIN_AFFECT_LIVE, change)
+}
+
+// note changes the metadata that one of a domain's two definitions has.
+func note(d *golibvirt.Domain, of golibvirt.DomainXMLFlags, affects golibvirt.DomainModificationImpact, change func(*engine.Record)) error {
+	text, err := d.GetXMLDesc(of)
 	if err != nil {
 		return err
 	}
-	running, err := parseDomain(text)
+	parsed, err := parseDomain(text)
 	if err != nil {
 		return err
 	}
-	record := running.record()
+	record := parsed.record()
 	if record == nil {
 		return nil
 	}
@@ -48,7 +71,7 @@ func noteLive(d *golibvirt.Domain, change func(*engine.Record)) error {
 	if err != nil {
 		return err
 	}
-	return d.SetMetadata(golibvirt.DOMAIN_METADATA_ELEMENT, element, metadataPrefix, metadataURI, golibvirt.DOMAIN_AFFECT_LIVE)
+	return d.SetMetadata(golibvirt.DOMAIN_METADATA_ELEMENT, element, metadataPrefix, metadataURI, affects)
 }
 
 // SetLiveCPUs brings CPUs online or takes them off.

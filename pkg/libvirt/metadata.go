@@ -45,6 +45,12 @@ type record struct {
 	Interfaces []recCard    `xml:"interface"`
 	Shares     []recShare   `xml:"share"`
 	Settings   []recSetting `xml:"setting"`
+	Applied    []recApplied `xml:"applied"`
+}
+
+type recApplied struct {
+	System string `xml:"system,attr"`
+	Image  string `xml:"image,attr,omitempty"`
 }
 
 type recMedium struct {
@@ -143,6 +149,9 @@ func toRecord(r engine.Record) record {
 	for _, s := range r.Settings {
 		out.Settings = append(out.Settings, recSetting(s))
 	}
+	for _, a := range r.Applied {
+		out.Applied = append(out.Applied, recApplied(a))
+	}
 	return out
 }
 
@@ -186,6 +195,9 @@ func fromRecord(in record) *engine.Record {
 	}
 	for _, s := range in.Settings {
 		out.Settings = append(out.Settings, engine.Setting(s))
+	}
+	for _, a := range in.Applied {
+		out.Applied = append(out.Applied, engine.Applied{System: printable(a.System), Image: printable(a.Image)})
 	}
 	return out
 }

@@ -36,7 +36,10 @@ type volumeXML struct {
 		} `xml:"encryption"`
 	} `xml:"target"`
 	Backing struct {
-		Path string `xml:"path"`
+		Path   string `xml:"path"`
+		Format struct {
+			Type string `xml:"type,attr"`
+		} `xml:"format"`
 	} `xml:"backingStore"`
 }
 
@@ -68,7 +71,7 @@ func parseVolume(text string) (*engine.Volume, error) {
 	}
 	return &engine.Volume{
 		Name: x.Name, Path: x.Target.Path, Format: x.Target.Format.Type,
-		Capacity: spec.Size(x.Capacity), Allocation: spec.Size(x.Allocation), Backing: x.Backing.Path,
+		Capacity: spec.Size(x.Capacity), Allocation: spec.Size(x.Allocation), Backing: x.Backing.Path, BackingFormat: x.Backing.Format.Type,
 		Modified: fileTime(x.Target.Modified),
 		Block:    x.Type == "block", Encrypted: x.Target.Encryption != nil,
 	}, nil

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"context"
 	"io"
+	"slices"
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
@@ -67,6 +68,22 @@ func (h *Host) closeChannel(name string) {
 		delete(h.channels, name)
 		c.finish(io.EOF)
 	}
+}
+
+// NoteApplied implements engine.Domains.
+func (h *Host) NoteApplied(ctx context.Context, name string, all []engine.Applied) error {
+	return change(ctx, h, "NoteApplied", on(name), func() error {
+		d, err := h.find(name)
+		if err != nil {
+			return err
+		}
+		for _, of := range []*definition{d.config, d.live} {
+			if of != nil && of.record != nil {
+				of.record.Applied = slices.Clone(all)
+			}
+		}
+		return nil
+	})
 }
 
 // NoteReady implements engine.Domains.

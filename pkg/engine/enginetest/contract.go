@@ -55,6 +55,7 @@ func Run(t *testing.T, newHost func(t *testing.T) *engine.Host, f Features) {
 		{"Console", consoles},
 		{"Channel", channels},
 		{"NoteReady", noteReady},
+		{"NoteApplied", noteApplied},
 		{"PowerButton", powerButton},
 		{"Reservations", reservations},
 		{"Screens", screens},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
 )
@@ -51,4 +52,23 @@ func noteReady(s *suite) {
 	s.ok(s.host.Domains.DestroyDomain(ctx, Machine))
 	s.ok(s.host.Domains.StartDomain(ctx, Machine, true))
 	require.False(s, s.domain(Machine).Live.Record.Ready)
+}
+
+// noteApplied: what a guest was brought to is noted of the definition and of what runs.
+func noteApplied(s *suite) {
+	ctx := s.Context()
+	d := s.makeDisks()
+	s.is(fault.NotFound, s.host.Domains.NoteApplied(ctx, Machine, nil), "noting of what is not there")
+	s.start(d, true)
+	all := []engine.Applied{{System: "/nix/store/first", Image: "nix-first"}, {System: "/nix/store/second"}}
+	s.ok(s.host.Domains.NoteApplied(ctx, Machine, all))
+	got := s.domain(Machine)
+	require.Equal(s, all, got.Record.Applied)
+	require.Equal(s, all, got.Live.Record.Applied)
+	require.Equal(s, d.Record.Image, got.Record.Image)
+	s.ok(s.host.Domains.DestroyDomain(ctx, Machine))
+	s.ok(s.host.Domains.NoteApplied(ctx, Machine, all[:1]))
+	require.Equal(s, all[:1], s.domain(Machine).Record.Applied)
+	s.ok(s.host.Domains.StartDomain(ctx, Machine, true))
+	require.Equal(s, all[:1], s.domain(Machine).Live.Record.Applied)
 }

@@ -65,6 +65,7 @@ func volumeNames(s *suite) {
 	require.Equal(s, 3*spec.MiB, v.Capacity)
 	require.Equal(s, "qcow2", v.Format)
 	require.Equal(s, base.Path, v.Backing)
+	require.Equal(s, base.Format, v.BackingFormat)
 
 	all, err := volumes.ListVolumes(ctx, "")
 	s.ok(err)

@@ -171,7 +171,7 @@ func (h *Host) CreateOverlay(ctx context.Context, name string, size spec.Size, b
 		if size == 0 {
 			size = base.Size
 		}
-		return h.create(engine.Volume{Name: name, Format: "qcow2", Capacity: size, Backing: base.Path})
+		return h.create(engine.Volume{Name: name, Format: "qcow2", Capacity: size, Backing: base.Path, BackingFormat: base.Format})
 	})
 }
 
