@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"vmctl/pkg/engine"
@@ -191,5 +192,6 @@ func (c *call) forgetful(t *target, p *engine.Plan) {
 func (c *call) handed(t *target, found *foundImage) engine.Wanted {
 	w := t.wanted(found)
 	w.Delivery = c.delivery(t)
+	w.System = strings.HasPrefix(found.built.Attr, "nixosConfigurations.")
 	return w
 }

@@ -99,6 +99,7 @@ func (c *call) down(ctx context.Context, name string, o engine.DownOptions) (*do
 		return nil, err
 	}
 	c.dropReport(e.Host.URI, name)
+	c.dropApplied(e.Host.URI, name)
 	c.forgetHostKey(t)
 	result := &downResult{Name: name, Host: e.Host.URI, Existed: removal.Existed, Halted: removal.Halted, Volumes: removal.Volumes}
 	if result.Volumes == nil {

@@ -124,3 +124,18 @@ func (n *fakeNix) Evaluate(_ context.Context, ref builder.Ref, _ bool) (builder.
 func (n *fakeNix) BuildThere(context.Context, builder.Ref, builder.There, bool) (builder.Result, builder.Seen, error) {
 	return builder.Result{}, builder.Seen{}, fault.New(fault.Build, "the nix of the scripts builds nowhere else")
 }
+
+func (n *fakeNix) EvaluateSystem(ctx context.Context, ref builder.Ref, refresh bool) (builder.Result, error) {
+	res, err := n.Evaluate(ctx, ref, refresh)
+	res.System = strings.TrimSuffix(res.OutPath, "-image") + "-nixos-system"
+	return res, err
+}
+
+// BuildSystem has nothing to build it with.
+func (n *fakeNix) BuildSystem(_ context.Context, ref builder.Ref, _ string, _ bool) (string, error) {
+	return "", fault.New(fault.Build, "the system of %s does not build", ref.Display)
+}
+
+func (n *fakeNix) Copy(context.Context, string, builder.Target) (builder.Copied, error) {
+	return builder.Copied{}, fault.New(fault.Other, "nothing is copied")
+}

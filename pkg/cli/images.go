@@ -23,6 +23,12 @@ type Images interface {
 	BuildThere(ctx context.Context, ref builder.Ref, at builder.There, refresh bool) (builder.Result, builder.Seen, error)
 	// Evaluate says what Build would give, and builds nothing.
 	Evaluate(ctx context.Context, ref builder.Ref, refresh bool) (builder.Result, error)
+	// EvaluateSystem says what the system in the image would be; BuildSystem builds that, and
+	// not the image.
+	EvaluateSystem(ctx context.Context, ref builder.Ref, refresh bool) (builder.Result, error)
+	BuildSystem(ctx context.Context, ref builder.Ref, rootDir string, refresh bool) (string, error)
+	// Copy copies a store path to another machine.
+	Copy(ctx context.Context, path string, to builder.Target) (builder.Copied, error)
 	// Recall is what a flake was last built to, whether or not it has changed since.
 	Recall(ref builder.Ref) (builder.Result, bool)
 	// Offers are the names of a flake's configurations.

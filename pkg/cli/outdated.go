@@ -172,6 +172,13 @@ func (c *call) outdated(ctx context.Context, name string, refresh bool) (*outdat
 	if err != nil {
 		return nil, err
 	}
+	if n := len(d.Record.Applied); n > 0 {
+		// The guest has another system than the image that its root disk lies on.
+		r.Image, r.Origin = d.Record.Applied[n-1].Image, engine.Origin{Source: d.Record.Source}
+		if same = d.Record.HasImage(r.Wanted); same {
+			r.Origin = r.WantedOrigin
+		}
+	}
 	r.State = stateOutdated
 	if same {
 		r.State, r.Wanted, r.WantedOrigin = stateCurrent, r.Image, r.Origin

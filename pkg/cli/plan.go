@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -57,12 +58,7 @@ func runPlan(ctx context.Context, c *call, in *urfave.Context) error {
 	plans := []*engine.Plan{}
 	pending := false
 	err = each(ctx, names, func(name string) error {
-		t, e, found, err := c.wanted(ctx, name, o)
-		if err != nil {
-			return err
-		}
-		defer found.done()
-		plan, err := e.Plan(ctx, c.handed(t, found), o.Options)
+		plan, err := c.plan(ctx, name, o)
 		if err != nil {
 			return err
 		}
@@ -80,6 +76,21 @@ func runPlan(ctx context.Context, c *call, in *urfave.Context) error {
 		return errPending
 	}
 	return nil
+}
+
+// plan finds out what up would do to one machine.
+func (c *call) plan(ctx context.Context, name string, o upOptions) (*engine.Plan, error) {
+	t, e, found, err := c.wanted(ctx, name, o)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := e.Plan(ctx, c.handed(t, found), o.Options)
+	found.done()
+	if errors.Is(err, engine.ErrImageNeeded) && !o.build {
+		o.build = true
+		return c.plan(ctx, name, o)
+	}
+	return plan, err
 }
 
 // showPlan prints a plan, under the machine's name when it is one of several.

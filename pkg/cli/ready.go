@@ -52,15 +52,20 @@ func (c *call) follow(ctx context.Context, x expected, w waiting, ready *string)
 	case w.none:
 		return false, x.deliver(ctx, nil, w.timeout)()
 	}
+	*ready, err = c.waitReady(ctx, x, w.timeout)
+	return false, err
+}
+
+// waitReady waits until the guest is ready, and gives how it showed that.
+func (c *call) waitReady(ctx context.Context, x expected, timeout time.Duration) (string, error) {
 	outcome, err := c.wait(ctx, x.watched, guest.Options{
-		Ready: x.ready, Running: !x.started, Timeout: w.timeout, Log: engine.LogVolume(x.attachment.name), Sink: c.progress,
+		Ready: x.ready, Running: !x.started, Timeout: timeout, Log: engine.LogVolume(x.attachment.name), Sink: c.progress,
 		Targets: func(ctx context.Context, port uint16) []string { return c.targets(ctx, x, port) }, Jump: c.sshTo(x.host.URI),
 	})
 	c.keepReport(x, outcome.Report)
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	*ready = outcome.How
 	if err := x.host.Domains.NoteReady(ctx, x.attachment.name); err != nil {
 		// The next up asks the guest again; that is all.
 		c.log.Debug("note that the guest is ready", "machine", x.attachment.name, "error", err)
@@ -68,7 +73,7 @@ func (c *call) follow(ctx context.Context, x expected, w waiting, ready *string)
 	if r := outcome.Report; r != nil && len(r.FailedUnits) > 0 {
 		c.note(x.attachment.name, fault.New(fault.Other, "in %s these units failed: %s", x.attachment.name, join(r.FailedUnits, ", ")))
 	}
-	return false, nil
+	return outcome.How, nil
 }
 
 // targets are where a TCP port of the guest may be reached from here.

@@ -20,6 +20,7 @@ func TestDocumentedJSONIsWhatIsPrinted(t *testing.T) {
 	printed := map[string]any{
 		"up": machines[upResult]{}, "down": machines[downResult]{}, "stop": machines[stopResult]{},
 		"start": machines[startResult]{}, "restart": machines[startResult]{}, "plan": machines[engine.Plan]{},
+		"apply": machines[applyResult]{}, "rollback": machines[rollbackResult]{},
 		"list": machines[listed]{}, "info": infoResult{}, "view": viewResult{}, "build": buildResult{}, "validate": validateResult{},
 		"ip": ipResult{}, "volume list": volumesResult{}, "doctor": doctorResult{}, "version": versionResult{},
 		"exec": execResult{}, "cp": cpResult{}, "forward": forwardResult{},

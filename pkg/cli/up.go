@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -77,7 +78,9 @@ type upOptions struct {
 	buildOn        spec.BuildOn
 	// passing says that nothing is to be brought up.
 	passing bool
-	accel   spec.Accel
+	// build builds the image also where the guest should have what is in it.
+	build bool
+	accel spec.Accel
 }
 
 func parseUp(in *urfave.Context) upOptions {
@@ -162,7 +165,10 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 	if use.there, err = c.there(ctx, t, e, o.passing); err != nil {
 		return nil, nil, nil, err
 	}
-	found, err := c.findImage(ctx, t, use)
+	found, err := c.appliedImage(ctx, t, e, o)
+	if found == nil && err == nil {
+		found, err = c.findImage(ctx, t, use)
+	}
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -215,13 +221,19 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 		c.secrets.guard() // the keys of new volumes are made here
 	}
 	outcome, err := e.Up(ctx, c.handed(t, found), o.Options)
+	if errors.Is(err, engine.ErrImageNeeded) && !o.build {
+		o.build = true
+		return c.up(ctx, name, o)
+	}
 	if err != nil {
 		// Whatever the domain uses now, its image's root is one of those that are there.
 		found.abandon(ctx, e.Host, name)
 		return nil, err
 	}
-	if err := found.keep(); err != nil {
-		c.note(name, err)
+	if !outcome.Kept { // what the root disk lies on is kept by a root that is there
+		if err := found.keep(); err != nil {
+			c.note(name, err)
+		}
 	}
 	c.dropBuildRoots(t)
 	result := &upResult{

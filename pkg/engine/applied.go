@@ -55,6 +55,9 @@ func (e *Engine) NoteApplied(ctx context.Context, name, first string, now Applie
 		return err
 	}
 	all := d.Record.Applied
+	if len(all) == 0 && now.Image != "" && (d.Record.Image == now.Image || strings.HasPrefix(d.Record.Image, now.Image+"-")) {
+		return nil
+	}
 	if len(all) == 0 && first != "" {
 		all = []Applied{{System: first, Image: d.Record.Image}}
 	}

@@ -2,6 +2,7 @@ package guest
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -40,8 +41,9 @@ type SSH struct {
 	// Key is a file with a private key; empty leaves the choice to ssh.
 	Key   string
 	Known Known
-	// Ask lets ssh ask a person about a host key that nobody knows.
-	Ask bool
+	// Ask lets ssh ask a person about a host key that nobody knows. Batch keeps it from asking
+	// for anything, and from waiting for a guest that has fallen silent.
+	Ask, Batch bool
 	// Err takes what ssh itself says.
 	Err io.Writer
 }
@@ -63,6 +65,9 @@ func (s *SSH) options() []string {
 	}
 	if s.Key != "" {
 		o = append(o, "-i", s.Key)
+	}
+	if s.Batch {
+		o = append(o, "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 	}
 	if s.Route.Jump != nil {
 		o = append(o, "-o", "ProxyCommand="+strings.ReplaceAll(ssh.Quote(s.Route.Jump.Through(s.Route.String())...), "%", "%%"))
@@ -87,6 +92,28 @@ func (s *SSH) Args(flags []string, words ...string) []string {
 		args = append(append(args, "--"), words...)
 	}
 	return args
+}
+
+// Config is a file of ssh's configuration that says the same as the options, for programs that
+// start ssh by themselves. What it does not say comes from the person's own.
+func (s *SSH) Config() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Host %s\n    HostName %s\n", s.Machine, s.Route.Address)
+	options := s.options()
+	for i := 0; i+1 < len(options); i += 2 {
+		key, value, _ := strings.Cut(options[i+1], "=")
+		switch options[i] {
+		case "-p":
+			key, value = "Port", options[i+1]
+		case "-l":
+			key, value = "User", options[i+1]
+		case "-i":
+			key, value = "IdentityFile", configValue(options[i+1])
+		}
+		fmt.Fprintf(&b, "    %s %s\n", key, value)
+	}
+	b.WriteString("Match all\n    Include ~/.ssh/config\n    Include /etc/ssh/ssh_config\n")
+	return b.String()
 }
 
 // Attach runs ssh in the foreground and gives its exit status.

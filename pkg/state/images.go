@@ -18,6 +18,12 @@ type Notes struct{ dir string }
 // Images are notes about images, by their IDs.
 func (d Dirs) Images() Notes { return Notes{filepath.Join(d.State, "images")} }
 
+// Applied are notes about the machines of a host whose guests were brought to a system without
+// a new image: only of those is it worth to ask the host first.
+func (d Dirs) Applied(hostURI string) Notes {
+	return Notes{filepath.Join(d.State, "applied", fileName(hostURI))}
+}
+
 // Reports are notes about what the guests on a host said of themselves, by their machines.
 func (d Dirs) Reports(hostURI string) Notes {
 	return Notes{filepath.Join(d.State, "hosts", fileName(hostURI))}
