@@ -90,3 +90,21 @@ func parseFile(stdout []byte) (file string, ok bool) {
 	err := json.Unmarshal(stdout, &file)
 	return file, err == nil
 }
+
+// updates is what a system and its image would be built to.
+type updates struct{ System, Image struct{ Drv, Out string } }
+
+// parseUpdates reads what the wrapper says of both.
+func parseUpdates(text []byte) (updates, error) {
+	var u updates
+	if err := json.Unmarshal(text, &u); err != nil {
+		return updates{}, err
+	}
+	for _, out := range []*string{&u.System.Out, &u.Image.Out} {
+		if !filepath.IsAbs(*out) {
+			return updates{}, errors.New("it is no store path")
+		}
+		*out = filepath.Clean(*out)
+	}
+	return u, nil
+}

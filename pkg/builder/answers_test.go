@@ -39,7 +39,7 @@ func TestAnswers(t *testing.T) {
 // FuzzAnswers reads what nix prints in all the ways in which it is read.
 func FuzzAnswers(f *testing.F) {
 	for _, seed := range []string{
-		saidBuilt, saidCutOff, saidFlake, saidWhole, saidLock, "null", `["a"]`, `"/nix/store/a/x.qcow2"`, `{"Drv":"/a","Out":"/nix/store/../../etc"}`,
+		saidBuilt, saidCutOff, saidFlake, saidWhole, saidLock, `{"system":{"drv":"/a","out":"/b"},"image":{"out":"/c/.."}}`, "null", `["a"]`, `"/nix/store/a/x.qcow2"`, `{"Drv":"/a","Out":"/nix/store/../../etc"}`,
 		"nix (Nix) 2.8.0\n", "nix (Lix, like Nix) 2.91.1", "nix (Determinate Nix 3.6.2) 2.29.0",
 	} {
 		f.Add([]byte(seed))
@@ -56,6 +56,11 @@ func FuzzAnswers(f *testing.F) {
 		if version, ok := parseVersion(string(text)); ok {
 			assert.NotContains(t, version.Text, "\n")
 			assert.GreaterOrEqual(t, version.Major, 0)
+		}
+		if u, err := parseUpdates(text); err == nil {
+			for _, out := range []string{u.System.Out, u.Image.Out} {
+				assert.True(t, filepath.IsAbs(out) && filepath.Clean(out) == out, "%q", out)
+			}
 		}
 		_, _, _ = parseFlake(text)
 		_, _ = parseNames(text)

@@ -2,8 +2,6 @@ package builder
 
 import (
 	"context"
-	"encoding/json"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -58,12 +56,12 @@ func (b *Builder) evaluateSystem(ctx context.Context, ref Ref, refresh bool) (Re
 	if err != nil {
 		return Result{}, b.failure(ctx, ref, t, err)
 	}
-	var said struct{ System, Image struct{ Drv, Out string } }
-	if err := json.Unmarshal(out.Stdout, &said); err != nil || !filepath.IsAbs(said.System.Out) || !filepath.IsAbs(said.Image.Out) {
+	said, err := parseUpdates(out.Stdout)
+	if err != nil {
 		return Result{}, fault.New(fault.Build, "nix says what %s builds to in a way vmctl cannot read", ref.subject())
 	}
 	res := Result{
-		System: filepath.Clean(said.System.Out), OutPath: filepath.Clean(said.Image.Out), Drv: said.Image.Drv,
+		System: said.System.Out, OutPath: said.Image.Out, Drv: said.Image.Drv,
 		Attr: x.attr.String(), Spec: x.Spec, Left: x.Left, Origin: x.origin,
 	}
 	if !x.unlocked {

@@ -32,6 +32,7 @@ func infoCommand() *command {
   "image": "images/example",
   "imageID": "nix-8d4fjrwy8yn6vqkq6ikdzzhqjm8w0hjp-15250d8b5a9fecf9",
   "base": "/nix/store/8d4f…-nixos-disk-image/nixos.qcow2",
+  "system": "/nix/store/3kq0…-nixos-system-example-25.11",
   "memory": 1610612736,
   "cpus": 2,
   "live": { "memory": 1073741824, "cpus": 2 },
@@ -74,15 +75,17 @@ func infoCommand() *command {
 
 // infoResult is what info tells. Sizes are in bytes.
 type infoResult struct {
-	Name       string        `json:"name"`
-	Host       string        `json:"host"`
-	State      string        `json:"state"`
-	Declared   bool          `json:"declared"`
-	UUID       string        `json:"uuid,omitempty"`
-	Project    string        `json:"project,omitempty"`
-	Image      string        `json:"image"`
-	ImageID    string        `json:"imageID,omitempty"`
-	Base       string        `json:"base,omitempty"`
+	Name     string `json:"name"`
+	Host     string `json:"host"`
+	State    string `json:"state"`
+	Declared bool   `json:"declared"`
+	UUID     string `json:"uuid,omitempty"`
+	Project  string `json:"project,omitempty"`
+	Image    string `json:"image"`
+	ImageID  string `json:"imageID,omitempty"`
+	Base     string `json:"base,omitempty"`
+	// System is the store path of the system that the guest was brought to without a new image.
+	System     string        `json:"system,omitempty"`
 	Memory     spec.Size     `json:"memory"`
 	CPUs       int           `json:"cpus"`
 	Live       *liveResult   `json:"live,omitempty"`
@@ -141,6 +144,9 @@ func (c *call) infoOf(ctx context.Context, host *engine.Host, d *engine.Domain) 
 	if v, err := host.Volumes.Volume(ctx, engine.RootVolume(d.Name)); err == nil {
 		r.Disk = diskResult{Path: v.Path, Size: v.Capacity, Used: v.Allocation}
 	}
+	if n := len(rec.Applied); n > 0 {
+		r.System = rec.Applied[n-1].System
+	}
 	r.Volumes = c.infoVolumes(ctx, host, d)
 	network := spec.NetworkNone
 	if d.Live != nil {
@@ -186,6 +192,7 @@ func (r *infoResult) text() string {
 	if r.Live != nil && r.Live.CPUs != r.CPUs {
 		cpus += fmt.Sprintf(" (now %d)", r.Live.CPUs)
 	}
+	line("system", "%s", r.System)
 	line("memory", "%s", memory)
 	line("cpus", "%s", cpus)
 	line("disk", "%s", r.Disk.text())

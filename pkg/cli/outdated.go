@@ -22,7 +22,7 @@ func outdatedCommand() *command {
 		about: []string{
 			"Compares the image that each machine's root disk lies on with the one that its definition would give now: a flake is " +
 				"evaluated, unless it has not changed since it was built, and a file is read. Nothing is built, fetched or changed. " +
-				"Without names all machines of the project are looked at.",
+				"Without names all machines of the project are looked at. A machine that vmctl apply has brought up to date is not outdated, whatever its root disk lies on.",
 			"Exits with 2 when one is outdated, with 0 when none is.",
 		},
 		options: []option{{name: "refresh", help: "fetch the inputs of the flake again, and evaluate without the cache"}},

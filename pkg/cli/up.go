@@ -27,6 +27,7 @@ func upCommand() *command {
 			"What is there already is kept, and a machine that is as declared is left alone. What would lose data is refused " +
 				"unless --replace allows it. A failure or Ctrl-C takes back what this run made, until the guest " +
 				"runs: it keeps booting when the wait for it is interrupted or takes too long.",
+			"A new system of a NixOS machine needs no new root disk: vmctl apply brings it to the running guest, and up then has nothing to replace.",
 			"Instead of a name a flake can stand, as in vmctl up .#web: the machine is then called web, needs no definition, and is what " +
 				"the configuration says with vmctl's options. Where there is a domain/web.yaml, its keys count more.",
 		},

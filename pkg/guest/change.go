@@ -2,6 +2,7 @@ package guest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -56,6 +57,9 @@ type Change struct {
 	// Ready waits until the guest shows that it is ready.
 	Ready func(ctx context.Context) error
 	Sink  progress.Sink
+
+	// id tells this change from others, and from what an earlier one has left.
+	id string
 }
 
 const (
@@ -90,6 +94,7 @@ func (c *Change) Run(ctx context.Context) (log string, err error) {
 			c.Lease = max(5*time.Second, min(c.Lease, c.Limit))
 		}
 	}
+	c.id = rand.Text()
 	if c.Pace == 0 {
 		c.Pace = askAgain
 	}
@@ -109,7 +114,7 @@ func (c *Change) Run(ctx context.Context) (log string, err error) {
 
 func (c *Change) run(ctx context.Context) (trial, error) {
 	seconds := func(d time.Duration) string { return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10) }
-	err := c.call(ctx, c.Network, nil, "begin", systemScript(), string(c.Mode), c.System,
+	err := c.call(ctx, c.Network, nil, "begin", c.id, systemScript(), string(c.Mode), c.System,
 		strconv.Itoa(c.Generation), seconds(c.Limit), seconds(c.Lease))
 	if err != nil && errors.Is(err, ErrSystem) {
 		return trial{}, err
@@ -186,7 +191,10 @@ func (c *Change) witness(ctx context.Context) error {
 		waiting, stop := context.WithCancel(ctx)
 		defer stop()
 		ready := make(chan error, 1)
-		go func() { ready <- c.Ready(waiting) }()
+		go func() {
+			ready <- c.Ready(waiting)
+			close(ready)
+		}()
 		for waits := true; waits; {
 			select {
 			case err := <-ready:
@@ -198,7 +206,9 @@ func (c *Change) witness(ctx context.Context) error {
 				// The guest goes back when nobody asks.
 				if t, err := c.status(ctx); err == nil && t.word != trialWaiting {
 					stop()
-					<-ready
+					for range ready { // until the wait has ended
+						continue
+					}
 					return nil
 				}
 			}
@@ -206,7 +216,7 @@ func (c *Change) witness(ctx context.Context) error {
 	}
 	var err error
 	for until := time.Now().Add(c.Lease); ctx.Err() == nil; {
-		if err = c.call(ctx, c.Network, nil, "confirm"); err == nil {
+		if err = c.call(ctx, c.Network, nil, "confirm", c.id); err == nil {
 			return nil
 		}
 		if errors.Is(err, ErrSystem) {
@@ -224,7 +234,7 @@ func (c *Change) witness(ctx context.Context) error {
 // status asks how the trial stands, by whichever way works.
 func (c *Change) status(ctx context.Context) (trial, error) {
 	var out bounded
-	err := c.anyhow(ctx, &out, "status")
+	err := c.anyhow(ctx, &out, "status", c.id)
 	if err != nil {
 		return trial{}, err
 	}
@@ -234,9 +244,9 @@ func (c *Change) status(ctx context.Context) (trial, error) {
 }
 
 // revert asks the guest to go back. It does so by itself when that does not reach it.
-func (c *Change) revert(ctx context.Context) { _ = c.anyhow(ctx, nil, "revert") }
+func (c *Change) revert(ctx context.Context) { _ = c.anyhow(ctx, nil, "revert", c.id) }
 
-func (c *Change) sweep(ctx context.Context) { _ = c.anyhow(ctx, nil, "forget") }
+func (c *Change) sweep(ctx context.Context) { _ = c.anyhow(ctx, nil, "forget", c.id) }
 
 // anyhow runs the script by the spare way, else over the network.
 func (c *Change) anyhow(ctx context.Context, out *bounded, words ...string) error {
@@ -302,8 +312,7 @@ func (c *Change) reverted(t trial, cause error) error {
 	switch {
 	case cause != nil:
 		f = fault.New(fault.KindOf(cause), "%s: %w", back, cause)
-		var more *fault.Error
-		if errors.As(cause, &more) {
+		if more, ok := errors.AsType[*fault.Error](cause); ok {
 			return f.WithHint("correct the configuration, and run vmctl apply %s again", c.Machine).WithDetails(more.Details())
 		}
 	case reason == "failed":

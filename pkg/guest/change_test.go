@@ -335,6 +335,22 @@ func TestOneChangeAtATime(t *testing.T) {
 	assert.Equal(t, second, g.state().Profile)
 }
 
+// TestBeginThatDoesNotArrive: what an earlier change has left is not taken for this one's.
+func TestBeginThatDoesNotArrive(t *testing.T) {
+	t.Parallel()
+	g := newNixOS(t)
+	require.NoError(t, os.Mkdir(filepath.Join(g.dir, "run/vmctl-system"), 0o700))
+	g.write("run/vmctl-system/state", "done\n")
+	g.write("run/vmctl-system/id", "other\n")
+	c := g.change(g.system("second", ""))
+	g.down.Store(true)
+	g.spare.Store(true)
+	_, err := c.Run(t.Context())
+	require.ErrorIs(t, err, errDown)
+	assert.Equal(t, "done", g.read("run/vmctl-system/state"))
+	g.unchanged()
+}
+
 func TestLookAtASystem(t *testing.T) {
 	g := newNixOS(t)
 	g.write("failed", "nginx.service loaded failed failed web\n")

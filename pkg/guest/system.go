@@ -194,12 +194,6 @@ func Preview(ctx context.Context, in Runner, system string) (string, error) {
 	return ansi.Plain(out.String()), err
 }
 
-// Forget removes what a change has left in the guest.
-func forget(ctx context.Context, in Runner) error { return systemCall(ctx, in, io.Discard, "forget") }
-
-// Reboot asks systemd in a guest for a reboot. The connection may be lost over it.
-func Reboot(ctx context.Context, in Runner) error { return systemCall(ctx, in, io.Discard, "reboot") }
-
 // busyStatus is the script's exit status when another change is under way.
 const busyStatus = 75
 

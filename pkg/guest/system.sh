@@ -1,7 +1,7 @@
 # Changes the system of a NixOS guest, so that it finds its way back by itself. $1 is what
-# to do: look [SYSTEM], diff OLD NEW, preview SYSTEM, reboot, status, confirm, revert, forget,
-# or begin SCRIPT MODE SYSTEM GENERATION SECONDS LEASE; run and rescue are begin's own, in a
-# unit that outlives the connection.
+# to do: look [SYSTEM], diff OLD NEW, preview SYSTEM, or begin ID SCRIPT MODE SYSTEM
+# GENERATION SECONDS LEASE; of a change that was begun with that ID status, confirm, revert
+# and forget. run and rescue are begin's own, in a unit that outlives the connection.
 PATH=/run/current-system/sw/bin:/run/wrappers/bin:${PATH:+$PATH:}/usr/local/bin:/usr/bin:/bin
 HOME=/root
 export PATH HOME
@@ -74,6 +74,14 @@ back() {
 }
 
 case $1 in
+status | confirm | revert | forget)
+	if [ "$(cat "$d/id" 2>/dev/null)" != "$2" ]; then
+		echo none
+		exit 0
+	fi
+	;;
+esac
+case $1 in
 look)
 	[ ! -e /etc/NIXOS ] || echo nixos
 	! command -v nix-env >/dev/null || echo nix
@@ -96,7 +104,6 @@ look)
 	systemctl list-units --failed --plain --no-legend --no-pager 2>/dev/null | while read -r name _; do echo "failed $name"; done
 	;;
 diff) exec nix --extra-experimental-features nix-command store diff-closures "$2" "$3" ;;
-reboot) exec systemctl reboot ;;
 preview) switch "$2" dry-activate ;;
 begin)
 	if busy; then
@@ -104,8 +111,8 @@ begin)
 		exit 75
 	fi
 	rm -rf "$d"
-	mkdir -m 700 "$d" && printf '%s' "$2" >"$d/script" && say starting && seen || exit 1
-	shift 2
+	mkdir -m 700 "$d" && printf '%s' "$3" >"$d/script" && echo "$2" >"$d/id" && say starting && seen || exit 1
+	shift 3
 	systemctl reset-failed "$unit" 2>/dev/null
 	# Whatever ends the unit, rescue has the last word.
 	exec systemd-run --quiet --collect --unit="$unit" --description='Change the system for vmctl' \
@@ -158,7 +165,6 @@ rescue)
 	esac
 	;;
 status)
-	[ -d "$d" ] || { echo none; exit 0; }
 	seen
 	cat "$d/state"
 	tail -n 40 "$d/log" 2>/dev/null
