@@ -14,12 +14,17 @@ const outcome = "d: { drv = d.drvPath; out = (d.out or d).outPath; }"
 // and OutPath need not exist. A flake that has not changed since it was built is not
 // evaluated, unless refresh is set. The errors are those of Build.
 func (b *Builder) Evaluate(ctx context.Context, ref Ref, refresh bool) (Result, error) {
+	return b.tellEvaluation(ref, func() (Result, error) { return b.evaluate(ctx, ref, refresh) })
+}
+
+// tellEvaluation shows how an evaluation goes.
+func (b *Builder) tellEvaluation(ref Ref, evaluate func() (Result, error)) (Result, error) {
 	tell := func(e progress.Event) {
 		e.ID, e.Text = ref.task(), "evaluate "+ref.subject()
 		b.sink.Emit(e)
 	}
 	tell(progress.Event{Status: progress.Working})
-	res, err := b.evaluate(ctx, ref, refresh)
+	res, err := evaluate()
 	switch {
 	case err != nil:
 		tell(progress.Event{Status: progress.Failed, Err: err})

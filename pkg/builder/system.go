@@ -15,22 +15,7 @@ import (
 // changed since it was asked is not evaluated, unless refresh is set. The errors are those of Build, and
 // Refused for a flake whose image is of no configuration.
 func (b *Builder) EvaluateSystem(ctx context.Context, ref Ref, refresh bool) (Result, error) {
-	tell := func(e progress.Event) {
-		e.ID, e.Text = ref.task(), "evaluate "+ref.subject()
-		b.sink.Emit(e)
-	}
-	tell(progress.Event{Status: progress.Working})
-	res, err := b.evaluateSystem(ctx, ref, refresh)
-	switch {
-	case err != nil:
-		tell(progress.Event{Status: progress.Failed, Err: err})
-		return Result{}, err
-	case res.Cached:
-		tell(progress.Event{Status: progress.Skipped, Detail: "nothing has changed"})
-	default:
-		tell(progress.Event{Status: progress.Done})
-	}
-	return res, nil
+	return b.tellEvaluation(ref, func() (Result, error) { return b.evaluateSystem(ctx, ref, refresh) })
 }
 
 func (b *Builder) evaluateSystem(ctx context.Context, ref Ref, refresh bool) (Result, error) {
@@ -87,17 +72,13 @@ func configured(ref Ref) (Ref, goal, error) {
 // BuildSystem builds the system in a flake's image, and not the image. rootDir is as for
 // Build. It gives the system's store path.
 func (b *Builder) BuildSystem(ctx context.Context, ref Ref, rootDir string, refresh bool) (string, error) {
-	tell := func(e progress.Event) {
-		e.ID, e.Text = ref.task(), "build "+ref.subject()
-		b.sink.Emit(e)
-	}
-	tell(progress.Event{Status: progress.Working})
+	b.emit(ref, progress.Event{Status: progress.Working})
 	path, err := b.buildSystem(ctx, ref, rootDir, refresh)
 	if err != nil {
-		tell(progress.Event{Status: progress.Failed, Err: err})
+		b.emit(ref, progress.Event{Status: progress.Failed, Err: err})
 		return "", err
 	}
-	tell(progress.Event{Status: progress.Done, Detail: path})
+	b.emit(ref, progress.Event{Status: progress.Done, Detail: path})
 	return path, nil
 }
 
