@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"strconv"
+	"strings"
 )
 
 // What nix answers depends on what a flake says, and a flake may be anybody's. These
@@ -107,4 +109,19 @@ func parseUpdates(text []byte) (updates, error) {
 		*out = filepath.Clean(*out)
 	}
 	return u, nil
+}
+
+// parseSizes adds up what nix path-info --size prints: a line for each path, with the size
+// behind it.
+func parseSizes(text string) (sum int64) {
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) < 2 {
+			continue
+		}
+		if n, err := strconv.ParseInt(words[len(words)-1], 10, 64); err == nil && n >= 0 && sum+n >= sum {
+			sum += n
+		}
+	}
+	return sum
 }

@@ -62,6 +62,7 @@ func FuzzAnswers(f *testing.F) {
 				assert.True(t, filepath.IsAbs(out) && filepath.Clean(out) == out, "%q", out)
 			}
 		}
+		assert.GreaterOrEqual(t, parseSizes(string(text)), int64(0))
 		_, _, _ = parseFlake(text)
 		_, _ = parseNames(text)
 		_, _ = parseFile(text)

@@ -2,7 +2,7 @@ package builder
 
 import (
 	"context"
-	"strconv"
+	"fmt"
 	"strings"
 
 	"vmctl/pkg/fault"
@@ -147,7 +147,7 @@ func (b *Builder) Copy(ctx context.Context, path string, to Target) (Copied, err
 	}
 	b.log.DebugContext(ctx, "run", "cmd", cmd)
 	_, err := proc.Run(ctx, cmd)
-	done := Copied{Paths: t.copies, Bytes: t.bytes(activityCopyPath)}
+	done := Copied{Paths: len(t.copies), Bytes: b.sizes(ctx, t.copies)}
 	if err != nil {
 		err = b.copyError(ctx, to, t, err)
 		event.Status, event.Err = progress.Failed, err
@@ -159,6 +159,21 @@ func (b *Builder) Copy(ctx context.Context, path string, to Target) (Copied, err
 	return done, nil
 }
 
+// sizes is what store paths take together, 0 where nix does not say: older ones tell of no
+// bytes while they copy.
+func (b *Builder) sizes(ctx context.Context, paths []string) (sum int64) {
+	const most = 5000 // a command line takes no more
+	if len(paths) == 0 || len(paths) > most {
+		return 0
+	}
+	args := append([]string{"--extra-experimental-features", "nix-command", "path-info", "--size"}, b.settings...)
+	res, err := proc.Run(ctx, proc.Cmd{Path: b.nix, Args: append(append(args, "--"), paths...), Env: b.environ()})
+	if err != nil {
+		return 0
+	}
+	return parseSizes(string(res.Stdout))
+}
+
 // String is the copy for people.
 func (c Copied) String() string {
 	switch c.Paths {
@@ -167,7 +182,7 @@ func (c Copied) String() string {
 	case 1:
 		return "1 store path, " + mebibytes(c.Bytes)
 	}
-	return strconv.Itoa(c.Paths) + " store paths, " + mebibytes(c.Bytes)
+	return fmt.Sprintf("%d store paths, %s", c.Paths, mebibytes(c.Bytes))
 }
 
 // copyArgv is nix's command line for a copy. The older of nix's two protocols is the one

@@ -126,6 +126,8 @@ func TestCopy(t *testing.T) {
 		"--extra-experimental-features", "nix-command", "copy", "--no-check-sigs", "--to", "ssh://web?remote-program=nix-store",
 		"--log-format", "internal-json", "--", "/nix/store/x",
 	}, l.copyArgv("/nix/store/x", Target{Host: "web"}))
+	assert.Positive(t, l.sizes(t.Context(), []string{res.OutPath}))
+	assert.Equal(t, int64(3000448), parseSizes("/nix/store/a\t    3000112\n/nix/store/b\t   336\nwarning\n"))
 	assert.Equal(t, "2 store paths, 1.0MiB", Copied{2, 1 << 20}.String())
 	assert.Equal(t, "all of it was there", Copied{}.String())
 }

@@ -71,8 +71,8 @@ type tracker struct {
 	unlocked bool
 
 	built, builds int64
-	// copies is how many store paths were begun to be copied.
-	copies int
+	// copies are the store paths that were begun to be copied.
+	copies []string
 	// expected are the bytes to copy and to download, as far as nix knows.
 	expected map[int]int64
 	// finished are the bytes of copies and downloads that are over.
@@ -142,7 +142,7 @@ func (t *tracker) start(e event) {
 	case activityFileTransfer:
 		t.detail = "downloading " + e.text(0)
 	case activityCopyPath:
-		t.copies++
+		t.copies = append(t.copies, e.text(0))
 		t.detail = "copying " + drvName(e.text(0))
 	default:
 		// Reading and evaluating has no type of its own, only a text.

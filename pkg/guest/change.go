@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -98,9 +97,12 @@ func (c *Change) Run(ctx context.Context) (log string, err error) {
 	if c.Pace == 0 {
 		c.Pace = askAgain
 	}
-	event := progress.Event{ID: c.Machine + "/system", Text: string(c.Mode) + " " + c.Machine + " to the new system"}
-	if c.Mode == ModeBoot {
-		event.Text = "let " + c.Machine + " boot the new system"
+	event := progress.Event{ID: c.Machine + "/system", Text: "change the system of " + c.Machine}
+	switch c.Mode {
+	case ModeBoot:
+		event.Text = "let " + c.Machine + " boot another system"
+	case ModeTest:
+		event.Text = "try another system in " + c.Machine
 	}
 	c.Sink.Emit(event)
 	end, err := c.run(ctx)
@@ -166,24 +168,6 @@ func (c *Change) run(ctx context.Context) (trial, error) {
 	}
 }
 
-// lost is the error for a guest that has not answered for a while; nil when there is still
-// hope.
-func (c *Change) lost(ctx context.Context, silent time.Duration) error {
-	if running, err := c.Running(ctx); err == nil && !running {
-		return fault.New(fault.Other, "%s stopped while its system was being changed; it boots the previous one", c.Machine).
-			WithHint("vmctl start %[1]s boots it; vmctl logs %[1]s shows what it printed", c.Machine)
-	}
-	most := c.Limit + c.Lease + backTime
-	if c.Limit == 0 {
-		most += time.Hour
-	}
-	if silent < most {
-		return nil
-	}
-	return fault.New(fault.Unreachable, "%s has not answered for %s since its system was changed", c.Machine, silent.Round(time.Second)).
-		WithHint("vmctl console %[1]s gets in without the network; a restart boots the previous system: vmctl restart %[1]s", c.Machine)
-}
-
 // witness waits until the guest is ready with its new system, and confirms it over the
 // network.
 func (c *Change) witness(ctx context.Context) error {
@@ -238,9 +222,23 @@ func (c *Change) status(ctx context.Context) (trial, error) {
 	if err != nil {
 		return trial{}, err
 	}
-	first, rest, _ := strings.Cut(ansi.Plain(out.String()), "\n")
+	return parseTrial(out.String()), nil
+}
+
+// maxWhy and maxLog are the most that is kept of what a unit says of itself.
+const (
+	maxWhy = 40
+	maxLog = 4 << 10
+)
+
+func parseTrial(text string) trial {
+	first, rest, _ := strings.Cut(ansi.Plain(text), "\n")
 	word, why, _ := strings.Cut(strings.TrimSpace(first), " ")
-	return trial{word, why, strings.TrimSpace(rest)}, nil
+	if len(why) > maxWhy {
+		why = ""
+	}
+	rest = strings.ToValidUTF8(rest[max(0, len(rest)-maxLog):], "")
+	return trial{word, why, strings.TrimSpace(rest)}
 }
 
 // revert asks the guest to go back. It does so by itself when that does not reach it.
@@ -273,61 +271,4 @@ func (c *Change) call(ctx context.Context, way Way, out *bounded, words ...strin
 		*out = said
 	}
 	return nil
-}
-
-// retreat takes a change back that was interrupted, unless it is too late for that.
-func (c *Change) retreat(ctx context.Context) (trial, error) {
-	patience := c.Lease + backTime
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	for asked := false; ; {
-		t, err := c.status(ctx)
-		switch {
-		case err != nil:
-		case t.word == trialDone:
-			c.sweep(ctx)
-			return t, fault.New(fault.Interrupted, "interrupted, but the new system of %s was in use already, and is kept", c.Machine).
-				WithHint("vmctl rollback %s goes back", c.Machine)
-		case t.word == trialReverted || t.word == trialNone:
-			c.sweep(ctx)
-			return t, fault.New(fault.Interrupted, "interrupted; %s runs its previous system", c.Machine)
-		case !asked && t.word != trialKeeping:
-			c.revert(ctx)
-			asked = true
-		}
-		if pauseFor(ctx, c.Pace) != nil {
-			return t, fault.New(fault.Interrupted, "interrupted; %s goes back to its previous system by itself", c.Machine)
-		}
-	}
-}
-
-// reverted says why the guest runs its old system again. cause is what this side saw.
-func (c *Change) reverted(t trial, cause error) error {
-	reason, detail, _ := strings.Cut(t.why, " ")
-	back := fmt.Sprintf("%s runs its previous system again", c.Machine)
-	if c.Mode == ModeBoot {
-		back = "it boots its previous system"
-	}
-	var f *fault.Error
-	switch {
-	case cause != nil:
-		f = fault.New(fault.KindOf(cause), "%s: %w", back, cause)
-		if more, ok := errors.AsType[*fault.Error](cause); ok {
-			return f.WithHint("correct the configuration, and run vmctl apply %s again", c.Machine).WithDetails(more.Details())
-		}
-	case reason == "failed":
-		f = fault.New(fault.Other, "the new system of %s could not be activated (switch-to-configuration ended with %s); %s", c.Machine, detail, back)
-	case reason == "late":
-		f = fault.New(fault.Timeout, "the new system of %s was not activated within %s; %s", c.Machine, c.Limit, back)
-	case reason == "lost":
-		f = fault.New(fault.Unreachable, "%s could not be reached with its new system, and went back by itself; %s", c.Machine, back)
-	case reason == "not":
-		f = fault.New(fault.Other, "the new system of %s could not be kept for its next boot; %s", c.Machine, back)
-	default:
-		f = fault.New(fault.Other, "the change of the system of %s was stopped in the guest; %s", c.Machine, back)
-	}
-	if t.log != "" {
-		f = f.WithDetails("the last lines of its activation:\n  " + strings.ReplaceAll(t.log, "\n", "\n  "))
-	}
-	return f.WithHint("correct the configuration, and run vmctl apply %s again", c.Machine)
 }

@@ -307,7 +307,7 @@ func TestGuestGoesBackAlone(t *testing.T) {
 	g := newNixOS(t)
 	second := g.system("second", "")
 	c := g.change(second)
-	c.Lease = time.Second
+	c.Lease = 4 * time.Second
 	c.Running = func(context.Context) (bool, error) { return false, nil }
 	c.Ready = func(context.Context) error {
 		g.down.Store(true)
