@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vmctl/pkg/guest"
+	"vmctl/pkg/ssh"
 	"vmctl/pkg/testenv"
 )
 
@@ -20,7 +21,7 @@ func TestConfigMeansWhatTheOptionsMean(t *testing.T) {
 	login := guest.SSH{
 		Machine: "web", User: "admin", Key: "/keys/my key", Batch: true,
 		Known: guest.Known{Path: "/state/known hosts/web", Alias: "vmctl.web"},
-		Route: guest.Route{Address: netip.MustParseAddr("192.0.2.7"), Port: 2222, Jump: &guest.Jump{User: "root", Host: "server", Port: "22"}},
+		Route: guest.Route{Address: netip.MustParseAddr("192.0.2.7"), Port: 2222, Jump: &ssh.Host{User: "root", Name: "server", Port: "22"}},
 	}
 	file := filepath.Join(t.TempDir(), "config")
 	require.NoError(t, os.WriteFile(file, []byte(login.Config()), 0o600))
@@ -29,7 +30,7 @@ func TestConfigMeansWhatTheOptionsMean(t *testing.T) {
 	for _, line := range []string{
 		"hostname 192.0.2.7", "port 2222", "user admin", "batchmode yes", "hostkeyalias vmctl.web", "stricthostkeychecking true",
 		"userknownhostsfile /state/known hosts/web", "connecttimeout 10", "serveraliveinterval 5",
-		"proxycommand ssh -o ClearAllForwardings=yes -W 192.0.2.7:2222 -l root -p 22 -- server",
+		"proxycommand " + ssh.Quote(login.Route.Jump.Through("192.0.2.7:2222")...),
 	} {
 		assert.Contains(t, string(out), line+"\n")
 	}
