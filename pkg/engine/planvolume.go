@@ -119,7 +119,13 @@ func makeVolumeOps(machine, volume, file string, size spec.Size, encrypt, undo b
 		secret := Secret{UUID: id, Volume: file, Description: fmt.Sprintf("key of volume %s of vmctl machine %s", volume, machine)}
 		define := op(ActionDefineSecret, id, "key of volume "+volume,
 			func(ctx context.Context, e *Engine) error { return e.Host.Secrets.DefineSecret(ctx, secret) },
-			func(ctx context.Context, e *Engine) error { return e.Host.Secrets.DeleteSecret(ctx, id) })
+			func(ctx context.Context, e *Engine) error {
+				// A call whose answer was lost may have made the volume: it keeps its key.
+				if there, err := found(e.Host.Volumes.Volume(ctx, file)); err != nil || there != nil {
+					return err
+				}
+				return e.Host.Secrets.DeleteSecret(ctx, id)
+			})
 		set := op(ActionSetSecret, id, "a new key: nothing is encrypted with it yet",
 			func(ctx context.Context, e *Engine) error { return e.Host.Secrets.SetSecret(ctx, id, newKey()) }, nil)
 		make := op(ActionCreateVolume, file, "not there: "+size.String()+" encrypted",

@@ -39,7 +39,8 @@ var harmless = regexp.MustCompile(strings.Join([]string{
 }, "|"))
 
 func (p *person) places() []string {
-	return []string{p.home, p.pool, p.nvram, p.locks, "/run/tmp", "/var/tmp", "/tmp", "/var/lib/libvirt/qemu", "/etc/libvirt/qemu"}
+	return []string{p.home, p.pool, p.nvram, p.locks, "/run/tmp", "/var/tmp", "/tmp", "/var/lib/libvirt/qemu", "/etc/libvirt/qemu",
+		"/var/lib/libvirt/swtpm", "/var/lib/libvirt/dnsmasq", "/etc/libvirt/secrets", "/etc/libvirt/storage"}
 }
 
 // look takes the census. Directories of tests themselves are not in it.
@@ -87,7 +88,7 @@ func processes(t *testing.T) []string {
 		content, _ := os.ReadFile(path) // it may have ended meanwhile
 		argv := strings.Split(strings.TrimRight(string(content), "\x00"), "\x00")
 		switch name := filepath.Base(argv[0]); {
-		case strings.HasPrefix(name, "qemu-system"), name == "vmctl", name == "ssh", name == "nix", name == "qemu-img", name == "nix-daemon":
+		case strings.HasPrefix(name, "qemu-system"), name == "vmctl", name == "ssh", name == "swtpm", name == "virtiofsd", name == "nix", name == "qemu-img", name == "nix-daemon":
 			line := strings.Join(argv, " ")
 			// What libvirt asks to find out about QEMU ends by itself.
 			if !strings.Contains(line, "qmp.monitor") && !strings.Contains(line, "-machine none") {

@@ -4,182 +4,129 @@ package e2e
 
 import (
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
+	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/testenv"
 )
 
-// TestKilled ends up and down by SIGKILL at each thing that they say they do, with an
-// image that is uploaded, which has the most steps. What runs next heals it.
-func TestKilled(t *testing.T) {
-	p := root(t)
-	pr := p.project(t)
-	image := pr.image(t, "tiny")
-	copyFile(t, image, filepath.Join(pr.dir, "disk.qcow2"))
-	pr.machine(t, "victim", "image: ./disk.qcow2")
-	pr.ok(t, "up", "--no-wait", "victim") // makes the pool
-	pr.ok(t, "down", "--force", "victim")
-	pr.ok(t, "down", "tiny")
-	before := p.look(t)
-	t.Run("up", func(t *testing.T) {
-		for k := 1; pr.killed(t, k, "up", "--no-wait", "victim"); k++ {
-			if k%2 == 0 {
-				// libvirtd may still be at what the killed one asked for last.
-				pr.ok(t, "down", "--force", "victim")
-				pr.settled(t)
-				pr.ok(t, "down", "--force", "victim")
-				p.nothingLeft(t, before)
-				continue
-			}
-			pr.ok(t, "up", "--no-wait", "victim")
-			assert.Contains(t, pr.ok(t, "up", "--no-wait", "victim").err, "victim is up to date", "after event %d", k)
-			require.Len(t, qemus(t), 1, "after event %d", k)
-			pr.ok(t, "down", "--force", "victim")
-			p.nothingLeft(t, before)
-		}
-	})
-	t.Run("down", func(t *testing.T) {
-		pr.ok(t, "down", "--force", "victim")
-		for k := 1; ; k++ {
-			pr.ok(t, "up", "--no-wait", "victim")
-			more := pr.killed(t, k, "down", "--force", "victim")
-			if k%2 == 0 {
-				pr.ok(t, "up", "--no-wait", "victim")
-				require.Len(t, qemus(t), 1, "after event %d", k)
-			}
-			pr.ok(t, "down", "--force", "victim")
-			p.nothingLeft(t, before)
-			if !more {
-				return
-			}
-		}
-	})
+// sample says which points are tried: all of them in KILL_ROUNDS rounds, or without that
+// variable a few, and others each day; KILL_SEED tries the same ones again.
+type sample struct {
+	rounds, seed int
 }
 
-// settled waits until two looks at the host, one after the other, see the same.
-func (pr *project) settled(t *testing.T) {
+func sampling(t *testing.T) sample {
 	t.Helper()
-	last := pr.p.look(t)
-	eventually(t, func() bool {
-		now := pr.p.look(t)
-		same := slices.Equal(last, now)
-		last = now
-		return same
-	})
-}
-
-// killed runs vmctl and kills it at its event number k; false when it was through
-// before.
-func (pr *project) killed(t *testing.T, k int, args ...string) bool {
-	t.Helper()
-	n, done := 0, false
-	r := pr.watched(t, args, func(_ event, vmctl *os.Process) {
-		if n++; n == k {
-			done = true
-			_ = vmctl.Kill() // it may have ended by itself
+	number := func(name string, preset int) int {
+		value := os.Getenv(name)
+		if value == "" {
+			return preset
 		}
-	})
-	if !done {
-		require.Zero(t, r.code, r.err)
+		n, err := strconv.Atoi(value)
+		require.NoError(t, err, name)
+		return n
 	}
-	return done
+	s := sample{number("KILL_ROUNDS", 0), number("KILL_SEED", int(time.Now().Unix()/86400))}
+	if s.rounds == 0 {
+		t.Logf("KILL_SEED=%d", s.seed)
+	}
+	return s
 }
 
-// TestInterrupted is Ctrl-C in each of the steps of up.
-func TestInterrupted(t *testing.T) {
-	p := root(t)
-	pr := p.project(t)
-	pr.image(t, "tiny")
-	pr.ok(t, "up", "--no-wait", "tiny") // makes the pool
-	pr.ok(t, "down", "--force", "tiny")
-	before := p.look(t)
-
-	t.Run("build", func(t *testing.T) {
-		pr.write(t, "images/slow/flake.nix", `{
-  outputs = { self }: {
-    nixosConfigurations.slow.config.system.build.qcow2 = derivation {
-      name = "slow";
-      system = "x86_64-linux";
-      builder = "/bin/bash";
-      args = [ "-c" "echo counting sheep; while :; do read -t 60 </dev/zero; done" ];
-    };
-  };
-}
-`)
-		pr.machine(t, "slow", "image: images/slow")
-		s := p.shell(t, pr.dir)
-		s.send("vmctl up slow\n")
-		s.expect(`counting sheep`)
-		s.send(ctrlC)
-		shown, code := s.prompt("")
-		assert.Equal(t, 130, code, shown)
-		assert.Contains(t, shown, "interrupted")
-		s.leave()
-		p.nothingLeft(t, before)
-	})
-	t.Run("upload", func(t *testing.T) {
-		// Large enough to be caught in the middle.
-		disk := filepath.Join(pr.dir, "large.img")
-		mbr := make([]byte, 512)
-		mbr[510], mbr[511] = 0x55, 0xaa
-		require.NoError(t, os.WriteFile(disk, mbr, 0o644))
-		require.NoError(t, os.Truncate(disk, 512<<20))
-		defer os.Remove(disk)
-		pr.machine(t, "uploads", "image: ./large.img")
-		r := pr.interrupted(t, func(e event) bool {
-			return strings.HasPrefix(e.ID, "uploads/upload volume") && e.Current > 0
-		}, "up", "--no-wait", "uploads")
-		assert.Equal(t, 130, r.code, r.err)
-		assert.Contains(t, r.err, "interrupted; what was begun has been taken back")
-		p.nothingLeft(t, before)
-	})
-	t.Run("start", func(t *testing.T) {
-		pr.machine(t, "starts", "image: images/tiny#tiny")
-		r := pr.interrupted(t, func(e event) bool {
-			return strings.HasPrefix(e.ID, "starts/start domain") && e.Status == "working"
-		}, "up", "starts")
-		assert.Equal(t, 130, r.code, r.err)
-		pr.ok(t, "down", "--force", "starts") // the image's root, if all was taken back
-		p.nothingLeft(t, before)
-	})
-	t.Run("wait", func(t *testing.T) {
-		s := p.shell(t, pr.dir)
-		s.send("vmctl up tiny\n")
-		s.expect(`wait until tiny is ready`)
-		s.send(ctrlC)
-		shown, code := s.prompt("")
-		assert.Equal(t, 130, code, shown)
-		assert.Contains(t, unwrap(shown), "tiny keeps booting")
-		s.leave()
-		assert.Len(t, qemus(t), 1, "what is up stays up")
-		pr.ok(t, "down", "--force", "tiny")
-		p.nothingLeft(t, before)
-	})
-	t.Run("stop", func(t *testing.T) {
-		pr.ok(t, "up", "--no-wait", "tiny")
-		r := pr.interrupted(t, func(e event) bool { return strings.HasPrefix(e.ID, "tiny/stop domain") }, "down", "tiny")
-		assert.Equal(t, 130, r.code, r.err)
-		assert.Contains(t, r.err, "vmctl: interrupted")
-		pr.ok(t, "down", "--force", "tiny")
-		p.nothingLeft(t, before)
-	})
-}
-
-// interrupted runs vmctl and sends it SIGINT at an event.
-func (pr *project) interrupted(t *testing.T, at func(event) bool, args ...string) result {
-	t.Helper()
-	sent := false
-	r := pr.watched(t, args, func(e event, vmctl *os.Process) {
-		if !sent && at(e) {
-			sent = true
-			require.NoError(t, vmctl.Signal(syscall.SIGINT))
+// of picks about so many of the points from 1 to n.
+func (s sample) of(n, few int) []int {
+	all := []int{}
+	if s.rounds > 0 {
+		for range s.rounds {
+			for k := 1; k <= n; k++ {
+				all = append(all, k)
+			}
 		}
+		return all
+	}
+	every := max(1, (n+few-1)/few)
+	for k := 1 + s.seed%every; k <= n; k += every {
+		all = append(all, k)
+	}
+	return all
+}
+
+// TestStoppedAnywhere plays each scenario undisturbed, which says what it comes to and how
+// many points it has, and then ends vmctl at the n-th of its write-like system calls: by
+// SIGKILL, after which the same command again brings about what the undisturbed run did; and by Ctrl-C,
+// after which vmctl takes back by itself what it has begun. After down nothing is left.
+func TestStoppedAnywhere(t *testing.T) {
+	s, points := newStage(t), sampling(t)
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) {
+			sc.ready(t, s.project)
+			n, calls := 0, map[string]int{}
+			r, _ := s.traced(t, s.args(sc, sc.command...), func(p testenv.Point) error {
+				n = p.N
+				calls[p.Call]++
+				return nil
+			})
+			require.Zero(t, r.code, r.err)
+			want := s.p.settled(t, "victim")
+			s.clean(t, sc)
+			t.Logf("%s has %d points: %v", sc.name, n, calls)
+			for _, k := range points.of(n, 4) {
+				s.kill(t, sc, k, want)
+			}
+			for _, k := range points.of(n, 2) {
+				s.interrupt(t, sc, k, want)
+			}
+		})
+	}
+}
+
+func (s *stage) kill(t *testing.T, sc scenario, k int, want string) {
+	t.Helper()
+	sc.ready(t, s.project)
+	var at testenv.Point
+	_, ws := s.traced(t, s.args(sc, sc.command...), func(p testenv.Point) error {
+		if at = p; p.N == k {
+			return testenv.ErrStopped
+		}
+		return nil
 	})
-	require.True(t, sent, "the moment came\n%s", r.err)
-	return r
+	if !ws.Signaled() {
+		require.Zero(t, ws.ExitStatus()) // it was through with fewer calls
+	}
+	s.p.settled(t, "victim")
+	s.ok(t, s.args(sc, sc.command...)...)
+	assert.Equal(t, want, s.p.settled(t, "victim"), "killed at point %d, %s", k, at.Call)
+	s.clean(t, sc)
+}
+
+func (s *stage) interrupt(t *testing.T, sc scenario, k int, want string) {
+	t.Helper()
+	sc.ready(t, s.project)
+	start := s.p.state(t, "victim")
+	var at testenv.Point
+	r, _ := s.traced(t, s.args(sc, sc.command...), func(p testenv.Point) error {
+		if p.N != k {
+			return nil
+		}
+		at = p
+		return syscall.Kill(p.PID, syscall.SIGINT)
+	})
+	told := []any{"interrupted at point %d, %s: code %d\n%s", k, at.Call, r.code, r.err}
+	require.Contains(t, []int{0, 130}, r.code, told...)
+	now := s.p.settled(t, "victim")
+	switch {
+	case r.code == 0:
+		assert.Equal(t, want, now, told...)
+	case sc.back && now != want: // the guest did not run yet
+		assert.Equal(t, start, now, told...)
+	}
+	s.ok(t, s.args(sc, sc.command...)...)
+	assert.Equal(t, want, s.p.settled(t, "victim"), told...)
+	s.clean(t, sc)
 }

@@ -230,7 +230,7 @@ func TestSecretsKilled(t *testing.T) {
 			return
 		}
 		pr.ok(t, "down", "--force", "keeper")
-		pr.settled(t)
+		p.settled(t, "keeper")
 		pr.ok(t, "down", "--force", "keeper")
 		leaks(t, p, began, canaries)
 		p.nothingLeft(t, append(before, p.keyFiles()...))

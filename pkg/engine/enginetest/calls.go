@@ -39,6 +39,22 @@ func (h *Host) Before(method string, f func()) {
 	h.hooks[method] = f
 }
 
+// Fate is how a call fares. The zero value is that nothing happens to it.
+type Fate struct {
+	// Err is what the call fails with.
+	Err error
+	// After lets the call do its work before it fails.
+	After bool
+}
+
+// Each calls f at the begin of every call of any method, outside of the host's lock, as
+// Before does, and lets the call fare as it says. nil takes it away.
+func (h *Host) Each(f func(method string) Fate) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.each = f
+}
+
 // Calls are all calls so far, in order: "Domain example", "StartDomain example paused".
 func (h *Host) Calls() []string {
 	h.mu.Lock()
@@ -75,10 +91,14 @@ func change(ctx context.Context, h *Host, method string, args []any, f func() er
 func call[T any](ctx context.Context, h *Host, method string, args []any, changes bool, f func() (T, error)) (T, error) {
 	var zero T
 	h.mu.Lock()
-	hook := h.hooks[method]
+	hook, each := h.hooks[method], h.each
 	h.mu.Unlock()
 	if hook != nil {
 		hook()
+	}
+	var fate Fate
+	if each != nil {
+		fate = each(method)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -94,13 +114,15 @@ func call[T any](ctx context.Context, h *Host, method string, args []any, change
 		return zero, h.unreachable()
 	}
 	h.counts[method]++
-	planted := h.planted(method)
-	if planted != nil && !planted.after {
-		return zero, planted.err
+	if planted := h.planted(method); planted != nil {
+		fate = Fate{planted.err, planted.after}
+	}
+	if fate.Err != nil && !fate.After {
+		return zero, fate.Err
 	}
 	value, err := f()
-	if err == nil && planted != nil {
-		return zero, planted.err
+	if err == nil && fate.Err != nil {
+		return zero, fate.Err
 	}
 	return value, err
 }

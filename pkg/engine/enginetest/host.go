@@ -47,6 +47,7 @@ type Host struct {
 	counts   map[string]int
 	failures []*failure
 	hooks    map[string]func()
+	each     func(method string) Fate
 	cut      bool
 	// ahead is how far the host's clock is before the client's.
 	ahead time.Duration

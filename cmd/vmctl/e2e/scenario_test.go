@@ -1,0 +1,152 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/engine"
+	"vmctl/pkg/engine/enginetest"
+	"vmctl/pkg/testenv"
+)
+
+// scenario is a command that gets disturbed. Adding one is a line in scenarios.
+type scenario struct {
+	name string
+	// ready takes the machine victim from "not there" to where the command begins.
+	ready func(t *testing.T, pr *project)
+	// command is what is disturbed, and run again.
+	command []string
+	// remote runs it on a host that shares no files with the client.
+	remote bool
+	// back says that Ctrl-C takes back all of it, until the guest runs.
+	back bool
+	// after removes what down does not.
+	after []string
+}
+
+func scenarios() []scenario {
+	up := []string{"up", "--no-wait", "victim"}
+	define := func(lines ...string) func(*testing.T, *project) {
+		return func(t *testing.T, pr *project) { pr.machine(t, "victim", append(lines, "volumes: {data: 64MiB}")...) }
+	}
+	first := define("disk: 256MiB", "firmware: efi", "tpm: true")
+	running := func(then func(*testing.T, *project)) func(*testing.T, *project) {
+		return func(t *testing.T, pr *project) {
+			first(t, pr)
+			pr.ok(t, up...)
+			then(t, pr)
+		}
+	}
+	file := define("image: ./disk.img")
+	return []scenario{
+		{name: "up", ready: first, command: up, back: true},
+		{name: "push", ready: file, command: up, remote: true, back: true},
+		{name: "replace", ready: running(func(t *testing.T, pr *project) {
+			pr.ok(t, "stop", "--force", "victim")
+			define("disk: 128MiB", "firmware: efi", "tpm: true")(t, pr)
+		}), command: []string{"up", "--no-wait", "--replace", "victim"}},
+		{name: "grow", ready: running(define("disk: 512MiB", "firmware: efi", "tpm: true")), command: up},
+		{name: "volume resize", ready: func(t *testing.T, pr *project) {
+			define()(t, pr)
+			pr.ok(t, "volume", "create", "victim/spare", "64MiB")
+		}, command: []string{"volume", "resize", "victim/spare", "128MiB"}, after: []string{"volume", "rm", "--yes", "victim/spare"}},
+		{name: "down", ready: running(func(*testing.T, *project) {}), command: []string{"down", "--force", "victim"}},
+	}
+}
+
+// stage is where scenarios are played: a project with a pool, an image that is a file, a
+// data volume with something in it, and what somebody else has on the host.
+type stage struct {
+	*project
+	others *bystander
+	// host are the options that name a host which shares no files with the client.
+	host   []string
+	before census
+}
+
+const patterned = "-P 0xd4 64k 128k"
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	p := root(t)
+	testenv.Tool(t, "qemu-io", "swtpm")
+	pr := p.project(t)
+	require.NoError(t, os.WriteFile(filepath.Join(pr.dir, "disk.img"), enginetest.BootDisk(), 0o644))
+	pr.machine(t, "victim", "volumes: {data: 64MiB}")
+	pr.ok(t, "volume", "create", "victim/data", "64MiB") // makes the pool
+	server := testenv.SSH(t)
+	server.Trust(t)
+	s := &stage{project: pr, others: p.bystander(t), host: []string{"-c", server.URI()}}
+	qemuIO(t, "write "+patterned, s.data())
+	s.warm(t)
+	s.before = p.look(t)
+	t.Cleanup(func() { _ = os.Remove(s.data()) })
+	return s
+}
+
+// warm makes caches before the census is taken: QEMU's capabilities, the image.
+func (s *stage) warm(t *testing.T) {
+	t.Helper()
+	s.ok(t, "up", "--no-wait", "victim")
+	s.ok(t, "down", "--force", "victim")
+}
+
+func (s *stage) data() string { return filepath.Join(s.p.pool, engine.DataVolume("victim", "data")) }
+
+func qemuIO(t *testing.T, command, file string) {
+	t.Helper()
+	out, err := root(t).command(t, "/", "qemu-io", "-f", "qcow2", "-c", command, file).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.NotContains(t, string(out), "verification failed")
+}
+
+// args are a command's, on the scenario's host.
+func (s *stage) args(sc scenario, args ...string) []string {
+	if !sc.remote {
+		return args
+	}
+	return append(append([]string{}, s.host...), args...)
+}
+
+// traced runs vmctl and calls at before each of its write-like system calls.
+func (s *stage) traced(t *testing.T, args []string, at func(testenv.Point) error) (result, syscall.WaitStatus) {
+	t.Helper()
+	dir := testenv.Dir(t, "")
+	out, err := os.Create(filepath.Join(dir, "out"))
+	require.NoError(t, err)
+	defer out.Close()
+	diag, err := os.Create(filepath.Join(dir, "err"))
+	require.NoError(t, err)
+	defer diag.Close()
+	cmd := s.p.command(t, s.dir, "vmctl", args...)
+	cmd.Stdout, cmd.Stderr = out, diag
+	ws, err := testenv.Trace(cmd, at)
+	require.NoError(t, err)
+	said := func(f *os.File) string {
+		content, err := os.ReadFile(f.Name())
+		require.NoError(t, err)
+		return string(bytes.ToValidUTF8(content, nil))
+	}
+	code := ws.ExitStatus()
+	return result{said(out), said(diag), code}, ws
+}
+
+// clean takes down what a scenario left, and checks that nothing else is there, that what is
+// somebody else's is as it was, and that no data is lost.
+func (s *stage) clean(t *testing.T, sc scenario) {
+	t.Helper()
+	s.ok(t, s.args(sc, "down", "--force", "victim")...)
+	if sc.after != nil {
+		s.ok(t, sc.after...)
+	}
+	s.p.nothingLeft(t, s.before)
+	s.others.untouched(t)
+	qemuIO(t, "read "+patterned, s.data())
+}
