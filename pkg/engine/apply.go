@@ -16,6 +16,10 @@ const undoTime = 30 * time.Second
 // run made for it is in use and stays.
 var errElsewhere = errors.New("somebody else started the machine")
 
+// errStays says of a run that was cut off from its host that nothing was taken back.
+var errStays = fault.New(fault.Unreachable, "what was begun is still there").
+	WithHint("when the host answers again, the same command goes on from there, and vmctl down removes it")
+
 // apply carries out a plan. It decides nothing. When an operation fails, what this
 // run created is taken back in reverse order, with a context of its own because the
 // caller's may be the reason for the failure.
@@ -33,10 +37,11 @@ func (e *Engine) apply(ctx context.Context, p *Plan) error {
 			return err
 		}
 		if err != nil {
-			if len(undo) > 0 {
+			left := e.undo(ctx, undo)
+			if len(undo) > 0 && left == nil {
 				err = takenBack(ctx, err)
 			}
-			return errors.Join(err, e.undo(ctx, undo))
+			return errors.Join(err, left)
 		}
 		if o.undo != nil {
 			undo = append(undo, o.undo)
@@ -45,8 +50,8 @@ func (e *Engine) apply(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// perform runs one operation and tells the sink. An operation that was interrupted may
-// have happened all the same: its own undo is tried.
+// perform runs one operation and tells the sink. An operation that was interrupted, or
+// whose answer was lost, may have happened all the same: its own undo is tried.
 func (e *Engine) perform(ctx context.Context, machine string, o Op) error {
 	event := progress.Event{ID: machine + "/" + string(o.Action) + " " + o.Resource, Text: string(o.Action) + " " + o.Resource, Detail: o.Cause}
 	if o.total > 0 {
@@ -60,7 +65,8 @@ func (e *Engine) perform(ctx context.Context, machine string, o Op) error {
 	event.Status = progress.Done
 	if err != nil {
 		event.Status, event.Err = progress.Failed, err
-		if o.undo != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		unknown := ctx.Err() != nil && errors.Is(err, ctx.Err()) || fault.Is(err, fault.Unreachable)
+		if o.undo != nil && unknown {
 			err = errors.Join(err, e.undo(ctx, []step{o.undo}))
 		}
 	}
@@ -77,6 +83,10 @@ func (e *Engine) undo(ctx context.Context, steps []step) error {
 		err := steps[i](ctx, e)
 		if errors.Is(err, errElsewhere) {
 			return errors.Join(append(failures, err)...)
+		}
+		if fault.Is(err, fault.Unreachable) {
+			// Nor will the other steps get through.
+			return errors.Join(append(failures, errStays)...)
 		}
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			failures = append(failures, fault.New(fault.KindOf(err), "taking back what was done: %w", err).

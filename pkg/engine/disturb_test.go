@@ -167,7 +167,7 @@ var disturbances = []disturbance{
 	}, kinds: []fault.Kind{fault.Unreachable}, lasts: true},
 	{name: "answer lost", at: func(h *enginetest.Host, _ context.CancelFunc) enginetest.Fate {
 		return enginetest.Fate{Err: fault.New(fault.Unreachable, "the connection was lost"), After: true}
-	}, kinds: []fault.Kind{fault.Unreachable}, lasts: true},
+	}, kinds: []fault.Kind{fault.Unreachable}},
 }
 
 // disturbed does an act and lets something happen at its n-th call. It says whether the
@@ -236,9 +236,10 @@ func holds(t *testing.T, h *enginetest.Host, a act, d disturbance, n int64, err 
 	if d.name != "killed" && err != nil {
 		assert.Contains(t, d.kinds, fault.KindOf(err), told...)
 		assert.NotContains(t, err.Error(), "failed to", told...)
+		assert.LessOrEqual(t, strings.Count(err.Error(), "\n"), 1, told...) // what happened, and what is left
 	}
 	if err == nil {
-		assert.Equal(t, want, now, told...)
+		assert.Equal(t, lasting(want), lasting(now), told...)
 	} else if a.back && !d.lasts {
 		assert.Equal(t, start, now, told...)
 	}
@@ -248,7 +249,9 @@ func holds(t *testing.T, h *enginetest.Host, a act, d disturbance, n int64, err 
 		require.Equal(t, a.again, fault.KindOf(err), told...)
 		require.NotEqual(t, fault.Other, fault.KindOf(err), told...)
 	}
-	require.Equal(t, lasting(want), lasting(h.Dump()), told...)
+	if !assert.Equal(t, lasting(want), lasting(h.Dump()), told...) {
+		t.FailNow()
+	}
 	if !a.loses {
 		require.True(t, precious(t, h, "data"), told...)
 	}

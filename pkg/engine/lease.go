@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"time"
+
+	"vmctl/pkg/fault"
 )
 
 // Two clients have no lock in common, so that what one removes and what another begins
@@ -51,7 +53,7 @@ func (e *Engine) lease(ctx context.Context, image string) (release func(), err e
 		release()
 	}
 	if err := e.Host.Volumes.CreateVolume(ctx, name, "raw", 0); err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || fault.Is(err, fault.Unreachable) {
 			release() // it may have been made all the same
 		}
 		return nil, err
