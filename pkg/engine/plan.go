@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -313,7 +314,14 @@ func (p *planner) makeRoot(size spec.Size, cause string) {
 		}
 	}
 	p.base, p.remade = p.image(), true
-	p.add(createOverlay(RootVolume(p.w.Machine.Name), size, p.base, fmt.Sprintf("%s: %s on %s", cause, size, p.w.Image.ShortID())))
+	lay := createOverlay(RootVolume(p.w.Machine.Name), size, p.base, fmt.Sprintf("%s: %s on %s", cause, size, p.w.Image.ShortID()))
+	if create := lay.run; !p.e.inPlace(p.w.Image) {
+		image := path.Base(p.base.Path)
+		lay.run = func(ctx context.Context, e *Engine, sent report) error {
+			return e.claim(ctx, image, lay.Resource, func(ctx context.Context, e *Engine) error { return create(ctx, e, sent) })
+		}
+	}
+	p.add(lay)
 }
 
 // uploadName is the name of the volume that the image is uploaded to.
