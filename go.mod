@@ -23,6 +23,7 @@ require (
 	golang.org/x/term v0.48.0
 	libvirt.org/go/libvirt v1.11010.0
 	libvirt.org/go/libvirtxml v1.12002.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (
