@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"vmctl/pkg/engine"
 	"vmctl/pkg/engine/enginetest"
 	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
 )
 
 // TestManyAtOnce lets up to eight clients, which share no locks, bring machines up and down at
@@ -77,13 +79,14 @@ func TestTheClockJumps(t *testing.T) {
 				up(t, h, inStore(), engine.Options{}) // the pool is there
 				down(t, h)
 				var err error
-				calls, pruned := 0, false
+				var calls atomic.Int64
+				pruned := false
 				h.Each(func(string) enginetest.Fate {
-					calls++
-					if calls == n {
+					call := int(calls.Add(1))
+					if call == n {
 						h.Wait(jump)
 					}
-					if calls == m {
+					if call == m {
 						h.Each(nil)
 						_, perr := client(h, "other").Prune(t.Context(), false)
 						require.NoError(t, perr)
@@ -113,4 +116,24 @@ func TestTheClockJumps(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAThousandNeighbours finds that a machine's commands ask no more of a host with a
+// thousand other domains than of one without.
+func TestAThousandNeighbours(t *testing.T) {
+	calls := map[int]int{}
+	for _, others := range []int{0, 1000} {
+		h := enginetest.NewHost(enginetest.Options{})
+		for n := range others {
+			name := fmt.Sprintf("other%d", n)
+			h.PlantDomain(engine.Domain{Name: name, UUID: fmt.Sprintf("33333333-2222-3333-4444-%012d", n), Disks: []string{"/" + name}})
+		}
+		w := withVolumes(volume("data", spec.GiB))
+		up(t, h, w, engine.Options{})
+		settledAgain(t, h, w)
+		down(t, h)
+		calls[others] = len(h.Calls())
+		assert.Len(t, h.DomainNames(), others)
+	}
+	assert.Equal(t, calls[0], calls[1000])
 }

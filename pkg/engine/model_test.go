@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,7 +52,7 @@ type machine struct {
 func TestModel(t *testing.T) {
 	checks := os.Getenv("MODEL_CHECKS")
 	if checks == "" {
-		checks = "1500"
+		checks = "1000"
 	}
 	require.NoError(t, flag.Set("rapid.checks", checks))
 	require.NoError(t, flag.Set("rapid.nofailfile", "true"))
@@ -85,11 +86,11 @@ func (w *world) pick(r *rapid.T) (string, *machine) {
 func (w *world) run(r *rapid.T, do func(context.Context, *engine.Engine) error) error {
 	if rapid.IntRange(0, 3).Draw(r, "disturbed") == 0 {
 		d := rapid.SampledFrom(disturbances).Draw(r, "how")
-		n := rapid.IntRange(1, 40).Draw(r, "at call")
+		n := rapid.Int64Range(1, 40).Draw(r, "at call")
 		ctx, cancel := context.WithCancel(context.Background())
-		calls := 0
+		var calls atomic.Int64
 		w.h.Each(func(string) enginetest.Fate {
-			if calls++; calls != n {
+			if calls.Add(1) != n {
 				return enginetest.Fate{}
 			}
 			return d.at(w.h, cancel)
@@ -166,8 +167,10 @@ func (w *world) up(r *rapid.T) {
 		m.has = append(m.has, v.Name)
 	}
 	if !m.kept { // the guest writes
-		r.Logf("%s writes", name)
-		require.NoError(r, w.h.Upload(context.Background(), engine.RootVolume(name), strings.NewReader("precious"), 8, nil))
+		disk, err := w.h.Volume(context.Background(), engine.RootVolume(name))
+		require.NoError(r, err)
+		disk.Allocation = spec.MiB
+		w.h.PlantVolume(*disk, []byte("precious"))
 		m.kept = true
 	}
 	for _, v := range m.has {

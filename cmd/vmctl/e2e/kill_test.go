@@ -76,10 +76,10 @@ func TestStoppedAnywhere(t *testing.T) {
 			want := s.p.settled(t, "victim")
 			s.clean(t, sc)
 			t.Logf("%s has %d points: %v", sc.name, n, calls)
-			for _, k := range points.of(n, 4) {
+			for _, k := range points.of(n, 3) {
 				s.kill(t, sc, k, want)
 			}
-			for _, k := range points.of(n, 2) {
+			for _, k := range points.of(n, 1) {
 				s.interrupt(t, sc, k, want)
 			}
 		})
