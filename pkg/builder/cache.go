@@ -140,5 +140,5 @@ func (c cacheEntry) store(before, after fingerprint, res Result, size int64) {
 	if err != nil || os.MkdirAll(filepath.Dir(c.file), 0o700) != nil {
 		return
 	}
-	_ = renameio.WriteFile(c.file, data, 0o600)
+	_ = renameio.WriteFile(c.file, data, 0o600, renameio.WithTempDir(filepath.Dir(c.file)))
 }

@@ -16,8 +16,8 @@ const undoTime = 30 * time.Second
 // run made for it is in use and stays.
 var errElsewhere = errors.New("somebody else started the machine")
 
-// errStays says of a run that was cut off from its host that nothing was taken back.
-var errStays = fault.New(fault.Unreachable, "what was begun is still there").
+// errCutOff says of a run that was cut off from its host that nothing was taken back.
+var errCutOff = fault.New(fault.Unreachable, "what was begun is still there").
 	WithHint("when the host answers again, the same command goes on from there, and vmctl down removes it")
 
 // apply carries out a plan. It decides nothing. When an operation fails, what this
@@ -33,7 +33,7 @@ func (e *Engine) apply(ctx context.Context, p *Plan) error {
 			continue
 		}
 		err := e.perform(ctx, p.Machine, o)
-		if errors.Is(err, errElsewhere) || errors.Is(err, errStays) {
+		if errors.Is(err, errElsewhere) || errors.Is(err, errStays) || errors.Is(err, errCutOff) {
 			return err
 		}
 		if err != nil {
@@ -86,7 +86,7 @@ func (e *Engine) undo(ctx context.Context, steps []step) error {
 		}
 		if fault.Is(err, fault.Unreachable) {
 			// Nor will the other steps get through.
-			return errors.Join(append(failures, errStays)...)
+			return errors.Join(append(failures, errCutOff)...)
 		}
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			failures = append(failures, fault.New(fault.KindOf(err), "taking back what was done: %w", err).

@@ -319,6 +319,20 @@ func TestAPoolThatIsNotActiveHidesNothing(t *testing.T) {
 	assert.Empty(t, h.VolumeNames(), "what is in the pool is found all the same")
 }
 
+func TestARootDiskThatWasPutBackIsSeen(t *testing.T) {
+	h := enginetest.NewHost(enginetest.Options{})
+	up(t, h, inStore(), engine.Options{})
+	_, err := on(h).Stop(t.Context(), "example", engine.DownOptions{Force: true})
+	require.NoError(t, err)
+	disk, err := h.Volume(t.Context(), engine.RootVolume("example"))
+	require.NoError(t, err)
+	require.NoError(t, h.DeleteVolume(t.Context(), disk.Name))
+	h.PutBack(*disk, []byte("from a backup"))
+	plan := up(t, h, inStore(), engine.Options{}).Plan
+	assert.Equal(t, "start domain example (shut off)", plan.String())
+	assert.Equal(t, "from a backup", read(t, h, disk.Name))
+}
+
 // methods are the names of calls without their arguments.
 func methods(calls []string) []string {
 	names := make([]string, len(calls))

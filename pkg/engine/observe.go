@@ -65,6 +65,9 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	if err := parts.Wait(); err != nil {
 		return nil, err
 	}
+	if err := e.findRoot(ctx, w.Machine.Name, &s); err != nil {
+		return nil, err
+	}
 	s.delivering.lent = lent(s.domain)
 	if err := e.observeFirmware(ctx, w, &s); err != nil {
 		return nil, err
@@ -149,6 +152,19 @@ func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *sna
 		}
 	}
 	return e.observeBase(ctx, w, s)
+}
+
+// findRoot finds the root disk of a machine that has lost it where it was put back beside
+// libvirt, from a backup for one: the host then has to look at the directory again.
+func (e *Engine) findRoot(ctx context.Context, machine string, s *snapshot) error {
+	if s.domain == nil || s.root != nil || s.pool.State != PoolActive {
+		return nil
+	}
+	all, err := e.Host.Volumes.ListVolumes(ctx, RootVolume(machine))
+	if err == nil && len(all) > 0 {
+		s.root = &all[0]
+	}
+	return err
 }
 
 // observeBase reads the uploads of an image.

@@ -98,7 +98,7 @@ func (k Known) Learn(keys []HostKey) error {
 	}
 	err := os.MkdirAll(filepath.Dir(k.Path), 0o700)
 	if err == nil {
-		err = renameio.WriteFile(k.Path, []byte(lines.String()), 0o600)
+		err = renameio.WriteFile(k.Path, []byte(lines.String()), 0o600, renameio.WithTempDir(filepath.Dir(k.Path)))
 	}
 	if err != nil {
 		return fault.New(fault.Other, "the ssh host key cannot be kept: %w", err).

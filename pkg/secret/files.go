@@ -40,7 +40,7 @@ func replace(file string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return unwritable(file, err)
 	}
-	if err := renameio.WriteFile(file, content, 0o600); err != nil {
+	if err := renameio.WriteFile(file, content, 0o600, renameio.WithTempDir(filepath.Dir(file))); err != nil {
 		return unwritable(file, err)
 	}
 	return nil

@@ -20,7 +20,7 @@ func (d Dirs) Client(hostname, hostURI string) string {
 		// then a stranger's, which is safe.
 		seed = []byte(rand.Text())
 		if os.MkdirAll(d.State, 0o700) == nil {
-			_ = renameio.WriteFile(file, seed, 0o600)
+			_ = renameio.WriteFile(file, seed, 0o600, renameio.WithTempDir(d.State))
 		}
 	}
 	// A home directory may be on several machines, and their locks are not.

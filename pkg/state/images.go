@@ -56,7 +56,7 @@ func (n Notes) Write(name string, data []byte) error {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return err
 	}
-	return renameio.WriteFile(file, data, 0o600)
+	return renameio.WriteFile(file, data, 0o600, renameio.WithTempDir(n.dir))
 }
 
 // Names are the names that there are notes about.

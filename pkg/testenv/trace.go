@@ -94,7 +94,7 @@ func (t *tracer) run() (syscall.WaitStatus, error) {
 			return ws, fmt.Errorf("let the program go on: %w", err)
 		}
 		var err error
-		for id, signal = 0, 0; id == 0; {
+		for id = 0; id == 0; {
 			id, err = syscall.Wait4(-t.pid, &ws, unix.WALL, nil)
 			switch {
 			case errors.Is(err, syscall.EINTR):

@@ -30,7 +30,7 @@ func TestCalls(t *testing.T) {
 		{link.URI(), []string{"list"}, 10},
 		{link.URI(), []string{"down", "--force", "tiny"}, 54},
 		{link.URI(), []string{"list", "--all"}, 8},
-		{far, []string{"up", "--no-wait", "tiny"}, 32}, // and uploads the image
+		{far, []string{"up", "--no-wait", "tiny"}, 38}, // and uploads the image, and looks whether it is still there
 		{far, []string{"up", "--no-wait", "tiny"}, 19},
 		{far, []string{"info", "tiny"}, 20},
 		{far, []string{"stop", "--force", "tiny"}, 28},

@@ -60,7 +60,8 @@ func (s sample) of(n, few int) []int {
 // TestStoppedAnywhere plays each scenario undisturbed, which says what it comes to and how
 // many points it has, and then ends vmctl at the n-th of its write-like system calls: by
 // SIGKILL, after which the same command again brings about what the undisturbed run did; and by Ctrl-C,
-// after which vmctl takes back by itself what it has begun. After down nothing is left.
+// after which vmctl takes back by itself what it has begun; and by a libvirtd that is killed and started
+// again. After down nothing is left.
 func TestStoppedAnywhere(t *testing.T) {
 	s, points := newStage(t), sampling(t)
 	for _, sc := range scenarios() {
@@ -82,6 +83,11 @@ func TestStoppedAnywhere(t *testing.T) {
 			for _, k := range points.of(n, 1) {
 				s.interrupt(t, sc, k, want)
 			}
+			for _, k := range points.of(n, 1) {
+				if points.rounds > 0 || sc.back {
+					s.restart(t, sc, k, want)
+				}
+			}
 		})
 	}
 }
@@ -102,6 +108,29 @@ func (s *stage) kill(t *testing.T, sc scenario, k int, want string) {
 	s.p.settled(t, "victim")
 	s.ok(t, s.args(sc, sc.command...)...)
 	assert.Equal(t, want, s.p.settled(t, "victim"), "killed at point %d, %s", k, at.Call)
+	s.clean(t, sc)
+}
+
+// restart kills libvirtd and starts it again while vmctl stands still at a point.
+func (s *stage) restart(t *testing.T, sc scenario, k int, want string) {
+	t.Helper()
+	sc.ready(t, s.project)
+	var at testenv.Point
+	r, _ := s.traced(t, s.args(sc, sc.command...), func(p testenv.Point) error {
+		if p.N == k {
+			at = p
+			killLibvirtd(t)
+			startLibvirtd(t)
+		}
+		return nil
+	})
+	told := []any{"libvirtd was restarted at point %d, %s: code %d\n%s", k, at.Call, r.code, r.err}
+	require.Contains(t, []int{0, 6}, r.code, told...)
+	if r.code != 0 {
+		assert.Contains(t, r.err, "hint:", told...)
+	}
+	s.ok(t, s.args(sc, sc.command...)...)
+	assert.Equal(t, want, s.p.settled(t, "victim"), told...)
 	s.clean(t, sc)
 }
 

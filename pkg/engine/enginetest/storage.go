@@ -36,6 +36,14 @@ func (h *Host) PlantVolume(v engine.Volume, content []byte) {
 	h.volumes[v.Name] = &volume{Volume: v, content: content}
 }
 
+// PutBack puts a file into the pool beside the host, which sees it when it looks again.
+func (h *Host) PutBack(v engine.Volume, content []byte) {
+	h.PlantVolume(v, content)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.volumes[v.Name].hidden = true
+}
+
 // StopPool makes the pool inactive, as virsh pool-destroy does: the files stay.
 func (h *Host) StopPool() {
 	h.mu.Lock()
@@ -246,7 +254,6 @@ func (h *Host) write(v *volume, at int64, data []byte) error {
 		return h.unreachable()
 	}
 	if end := at + int64(len(data)); end > int64(len(v.content)) {
-		v.content = slices.Grow(v.content, max(0, int(min(v.Capacity, 64*spec.MiB))-len(v.content)))
 		v.content = append(v.content, make([]byte, end-int64(len(v.content)))...)
 	}
 	copy(v.content[at:], data)
