@@ -43,6 +43,7 @@ type Networks interface {
 	Reserve(ctx context.Context, network string, r Reservation) error
 	// Release undoes Reserve.
 	Release(ctx context.Context, network string, r Reservation) error
-	// Addresses are the guest's addresses from the agent or, without one, the DHCP leases.
+	// Addresses are the guest's: first those that the host's DHCP server gave out, then what
+	// its agent says besides.
 	Addresses(ctx context.Context, domain string) ([]string, error)
 }

@@ -24,7 +24,8 @@ const (
 
 // Addresses asks the guest's agent and the DHCP server at once; the agent's word comes
 // second, when it has one in time. What the guest says is hostile: only addresses pass,
-// not many, and none of the host's own. Nothing is set on the domain: the agent's timeout is this question's alone.
+// not many, and none of the host's own. Nothing is set on the domain: the agent's timeout
+// is this question's alone.
 func (c *conn) Addresses(ctx context.Context, domain string) ([]string, error) {
 	doing := "ask for the addresses of domain " + quoteName(domain)
 	told := make(chan []string, 1)
