@@ -26,7 +26,7 @@ func parsers() map[string][]string {
 		"pkg/cli":               {"parseEnd", "parseForward", "changeLines", "read"},
 		"pkg/cloudinit":         {"CheckUserData", "ParseKeys"},
 		"pkg/console":           {"known", "overlap", "step"},
-		"pkg/engine":            {"parseBase", "readBases", "parseDataVolume", "SplitVolume", "DecodeOrigin"},
+		"pkg/engine":            {"parseBase", "readBases", "parseDataVolume", "SplitVolume", "DecodeOrigin", "rebased"},
 		"pkg/guest":             {"ParseReport", "readReports", "ParseHostKeys", "unpack", "stageOf", "ask", "state"},
 		"pkg/ssh":               {"Of"},
 		"pkg/hosts":             {"Open", "parseLine"},
@@ -34,7 +34,7 @@ func parsers() map[string][]string {
 		"pkg/image/checksum":    {"Find"},
 		"pkg/image/fetch":       {"contentRange"},
 		"pkg/libvirt":           {"CheckURI", "locate", "parseDomain", "parseHead", "fromRecord", "parseVolume", "parsePool", "parseDHCP", "parseCapabilities", "parseDomainCapabilities", "parseDevice", "parseScreen", "diskElement", "parseAgentAddresses", "printable"},
-		"pkg/libvirt/domainxml": {"merge"},
+		"pkg/libvirt/domainxml": {"merge", "Relocate"},
 		"pkg/proc":              {"splitter"},
 		"pkg/screen":            {"decode", "decodePPM"},
 		"pkg/secret":            {"parseHostKey", "NewPack"},
@@ -62,6 +62,8 @@ func trusted() map[string]string {
 		"pkg/secret Public":        own,
 		"pkg/spec exampleOf":       "an example in the source",
 		"pkg/libvirt withPrefix":   "XML that was rendered just now",
+
+		"pkg/engine/enginetest DefineMoved": "the fake's own",
 	}
 }
 

@@ -160,7 +160,7 @@ func lookUp(options []option, name string) (option, bool) {
 // commands are all verbs and nouns, in the order in which help shows them.
 func commands() []*command {
 	all := []*command{
-		upCommand(), downCommand(), startCommand(), stopCommand(), restartCommand(), applyCommand(), rollbackCommand(),
+		upCommand(), downCommand(), startCommand(), stopCommand(), restartCommand(), migrateCommand(), applyCommand(), rollbackCommand(),
 		planCommand(), outdatedCommand(), listCommand(), infoCommand(), ipCommand(), consoleCommand(), logsCommand(), viewCommand(), screenshotCommand(), secretCommand(), keyCommand(),
 		sshCommand(), execCommand(), cpCommand(), forwardCommand(), sshConfigCommand(), sshProxyCommand(), hostAgentCommand(),
 		initCommand(), buildCommand(), imageCommand(), validateCommand(), schemaCommand(),

@@ -94,7 +94,14 @@ func (c *call) down(ctx context.Context, name string, o engine.DownOptions) (*do
 		}
 		c.dropBuildRoots(t)
 	}
-	removal, err := e.Down(ctx, name, o)
+	var removal *engine.Removal
+	w, move, err := c.settle(ctx, t, e, false, func() (err error) {
+		removal, err = e.Down(ctx, name, o)
+		return err
+	})
+	if err == nil && w.Arrived {
+		return c.downArrived(ctx, t, move)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +116,10 @@ func (c *call) down(ctx context.Context, name string, o engine.DownOptions) (*do
 	for _, v := range removal.Kept {
 		result.Kept = append(result.Kept, v.String())
 	}
+	if removal.Copies {
+		c.sayDone("%s was on its way to %s, and had not arrived: what had come is removed", name, e.Host.URI)
+		return result, nil
+	}
 	if removal.Existed {
 		c.sayDone("%s is down: %s", name, halted(removal.Halted, began))
 		c.sayKept(removal.Kept)
@@ -121,4 +132,14 @@ func (c *call) down(ctx context.Context, name string, o engine.DownOptions) (*do
 	}
 	c.sayDone("%s", text)
 	return result, nil
+}
+
+// downArrived removes what is left of a machine that is on another host now. The machine
+// itself stays.
+func (c *call) downArrived(ctx context.Context, t *target, m *engine.Move) (*downResult, error) {
+	if err := c.finishMove(ctx, t, m); err != nil {
+		return nil, err
+	}
+	c.sayDone("%s is on %s now, where it stays; what it had left on %s is removed", t.name, m.ToName, m.FromName)
+	return &downResult{Name: t.name, Host: m.From.Host.URI, Existed: true, Halted: engine.HaltedAlready, Volumes: []string{}, Kept: []string{}}, nil
 }

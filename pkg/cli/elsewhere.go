@@ -25,8 +25,8 @@ func (c *call) elsewhere(ctx context.Context, t *target, e *engine.Engine) error
 	}
 	own, err := e.Managed(ctx, t.name)
 	switch {
-	case err == nil && own.State.Active():
-		return nil
+	case err == nil && (own.State.Active() || own.Record.Moving != nil):
+		return nil // of one that is on its way the verb itself asks where it is
 	case fault.Is(err, fault.NotFound):
 		own = nil
 	case err != nil:
@@ -53,6 +53,9 @@ func (c *call) elsewhere(ctx context.Context, t *target, e *engine.Engine) error
 			called, on = name, "-H "+name
 		}
 		switch {
+		case failed[i] == nil && found[i].Record.Moving != nil && own == nil:
+			return fault.New(fault.Refused, "%s is on its way from %s to %s, and that was cut short", t.name, called, c.called(found[i].Record.Moving.To)).
+				WithHint("go on with it: vmctl %s migrate %s %s", on, t.name, c.called(found[i].Record.Moving.To))
 		case failed[i] == nil && found[i].State.Active() && (own == nil || own.Record.Project == found[i].Record.Project):
 			return fault.New(fault.Refused, "%s already runs on %s", t.name, called).
 				WithHint("stop it there first: vmctl %s down %s", on, t.name)

@@ -68,7 +68,8 @@ func infoCommand() *command {
   "ports": [
     { "address": "127.0.0.1", "host": 2222, "guest": 22, "protocol": "tcp", "auto": false }
   ],
-  "addresses": []
+  "addresses": [],
+  "moving": ""
 }`,
 	}
 }
@@ -96,6 +97,8 @@ type infoResult struct {
 	SecureBoot bool          `json:"secureBoot"`
 	Network    string        `json:"network"`
 	Autostart  bool          `json:"autostart"`
+	// Moving is the host that the machine is on its way to.
+	Moving string `json:"moving"`
 	deviceResult
 	reach
 }
@@ -147,6 +150,9 @@ func (c *call) infoOf(ctx context.Context, host *engine.Host, d *engine.Domain) 
 	if n := len(rec.Applied); n > 0 {
 		r.System = rec.Applied[n-1].System
 	}
+	if rec.Moving != nil {
+		r.Moving = rec.Moving.To
+	}
 	r.Volumes = c.infoVolumes(ctx, host, d)
 	network := spec.NetworkNone
 	if d.Live != nil {
@@ -182,6 +188,9 @@ func (r *infoResult) text() string {
 	line("name", "%s", r.Name)
 	line("state", "%s", r.State)
 	line("host", "%s", r.Host)
+	if r.Moving != "" {
+		line("moving", "to %s; vmctl migrate %s %[1]s goes on with it", r.Moving, r.Name)
+	}
 	line("project", "%s", r.Project)
 	line("image", "%s", r.Image)
 	line("base", "%s", r.Base)

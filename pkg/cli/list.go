@@ -55,7 +55,8 @@ func listCommand() *command {
       "ports": [
         { "address": "127.0.0.1", "host": 2222, "guest": 22, "protocol": "tcp", "auto": false }
       ],
-      "addresses": []
+      "addresses": [],
+      "moving": ""
     }
   ]
 }`,
@@ -78,6 +79,11 @@ type listed struct {
 	Image     string   `json:"image"`
 	Ports     []port   `json:"ports"`
 	Addresses []string `json:"addresses"`
+	// Moving is the host that the machine is on its way to, and has left this one for when
+	// it is listed there, too.
+	Moving string `json:"moving"`
+
+	deciding bool
 }
 
 func runList(ctx context.Context, c *call, in *urfave.Context) error {
@@ -220,6 +226,9 @@ func listRow(r engine.Row, uri string) listed {
 	}
 	if d := r.Domain; d != nil {
 		row.State, row.Managed, row.Autostart = string(d.State), d.Managed, d.Autostart
+		if d.Record != nil && d.Record.Moving != nil {
+			row.Moving, row.deciding = d.Record.Moving.To, d.Record.Moving.Deciding
+		}
 	}
 	return row
 }
@@ -247,9 +256,23 @@ func (c *call) listTable(rows []listed) error {
 		if r.Memory > 0 {
 			memory = spec.Size(r.Memory).String()
 		}
-		table.Row(r.Name, r.State, cpus, memory, whereabouts(r.Addresses, r.Ports), r.Image, cmp.Or(names[r.Host], r.Host))
+		table.Row(r.Name, c.stateOf(r, rows), cpus, memory, whereabouts(r.Addresses, r.Ports), r.Image, cmp.Or(names[r.Host], r.Host))
 	}
 	return table.Write(c.streams)
+}
+
+// stateOf is a machine's state in a list. Of one that is on its way to another host it says
+// on which of them it is, as far as the list tells.
+func (c *call) stateOf(r listed, rows []listed) string {
+	if r.Moving == "" {
+		return r.State
+	}
+	for _, other := range rows {
+		if other.Name == r.Name && other.Host == r.Moving && other.Managed && other.Moving == "" && r.deciding {
+			return "moved to " + c.called(r.Moving)
+		}
+	}
+	return r.State + ", moving to " + c.called(r.Moving)
 }
 
 // whereabouts are a machine's addresses and forwards in one cell.

@@ -131,7 +131,8 @@ func signOf(o engine.Op) (sign, color string) {
 	case engine.ActionDeleteVolume, engine.ActionRelease, engine.ActionUndefine, engine.ActionStopDomain:
 		return "-", "31"
 	case engine.ActionCreateVolume, engine.ActionDefinePool, engine.ActionBuildPool, engine.ActionStartPool,
-		engine.ActionStartNetwork, engine.ActionReserve, engine.ActionUploadVolume, engine.ActionStartDomain:
+		engine.ActionStartNetwork, engine.ActionReserve, engine.ActionUploadVolume, engine.ActionStartDomain,
+		engine.ActionCopyVolume, engine.ActionCopySecret:
 		return "+", "32"
 	case engine.ActionDefineDomain:
 		if o.Cause == "not defined" {

@@ -128,6 +128,16 @@ func newHost(o enginetest.Options) *enginetest.Host {
 	return host
 }
 
+// each does something with all hosts.
+func (s *script) each(do func(*enginetest.Host)) {
+	do(s.host)
+	for _, other := range s.others {
+		if other != nil {
+			do(other)
+		}
+	}
+}
+
 func scriptOf(ts *testscript.TestScript) *script { return ts.Value(scriptKey{}).(*script) }
 
 // took is a duration in what a person is told; done is one of a task, which is left
@@ -259,7 +269,7 @@ func scriptHost(ts *testscript.TestScript, neg bool, args []string) {
 			WithHint("start it: systemctl start libvirtd")
 	case "other": // URI: a host of its own
 		s.others = maps.Collect(maps.All(s.others))
-		s.others[arg(1)] = newHost(enginetest.Options{Remote: true})
+		s.others[arg(1)] = newHost(enginetest.Options{Remote: true, URI: arg(1)})
 	case "gone": // URI: nobody reaches it
 		s.others = maps.Collect(maps.All(s.others))
 		s.others[arg(1)] = nil
@@ -272,9 +282,12 @@ func scriptHost(ts *testscript.TestScript, neg bool, args []string) {
 	case "cut": // METHOD: the connection breaks with the next call
 		s.cut = arg(1)
 		s.host.Before(s.cut, s.host.Cut)
+	case "lose": // METHOD: the connections to all hosts break with the next call on this one
+		s.cut = arg(1)
+		s.host.Before(s.cut, func() { s.each((*enginetest.Host).Cut) })
 	case "mend":
 		s.host.Before(s.cut, nil)
-		s.host.Mend()
+		s.each((*enginetest.Host).Mend)
 	case "poweroff":
 		s.host.PowerOff(arg(1))
 	case "vanish": // NAME: somebody undefines it and removes its root disk

@@ -27,7 +27,7 @@ func TestDocumentedJSONIsWhatIsPrinted(t *testing.T) {
 
 		"host list": hostsResult[listedHost]{}, "host check": hostsResult[checkedHost]{},
 		"init": initResult{}, "outdated": machines[outdatedResult]{}, "image list": imagesResult{}, "image inspect": inspectResult{}, "image prune": pruneResult{},
-		"secret list": secretsResult{}, "secret push": pushResult{}, "key": keyResult{},
+		"migrate": migrateResult{}, "secret list": secretsResult{}, "secret push": pushResult{}, "key": keyResult{},
 	}
 	for _, v := range withVerbs(commands()) {
 		t.Run(v.path(), func(t *testing.T) {

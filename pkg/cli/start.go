@@ -97,7 +97,11 @@ func (c *call) start(ctx context.Context, name string, w waiting) (*startResult,
 			c.lost(t, d)
 		}
 	}
-	did, err := e.Start(ctx, name, engine.StartOptions{BeforeBoot: beforeBoot, Delivery: c.delivery(t)})
+	var did engine.Started
+	err = c.settled(ctx, t, e, func() (err error) {
+		did, err = e.Start(ctx, name, engine.StartOptions{BeforeBoot: beforeBoot, Delivery: c.delivery(t)})
+		return err
+	})
 	if err != nil {
 		return nil, c.known(ctx, t, e, err)
 	}

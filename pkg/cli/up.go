@@ -221,7 +221,11 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 	if slices.ContainsFunc(t.machine.Volumes, func(v spec.Volume) bool { return v.Encrypt }) {
 		c.secrets.guard() // the keys of new volumes are made here
 	}
-	outcome, err := e.Up(ctx, c.handed(t, found), o.Options)
+	var outcome *engine.Outcome
+	err = c.settled(ctx, t, e, func() (err error) {
+		outcome, err = e.Up(ctx, c.handed(t, found), o.Options)
+		return err
+	})
 	if errors.Is(err, engine.ErrImageNeeded) && !o.build {
 		o.build = true
 		return c.up(ctx, name, o)

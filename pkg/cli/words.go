@@ -41,6 +41,7 @@ func ourWord(word string) string {
 		"ssh":     {"shell", "connect", "login"},
 		"plan":    {"diff"},
 		"logs":    {"log"},
+		"migrate": {"move", "mv"},
 	} {
 		if contains(theirs, word) {
 			return ours

@@ -197,6 +197,9 @@ func (e *Engine) Push(ctx context.Context, name string, d *Delivery) error {
 	if err != nil {
 		return err
 	}
+	if err := e.unmoved(p.s.domain); err != nil {
+		return err
+	}
 	if !p.running() {
 		return fault.New(fault.Refused, "%s is %s, and there is nobody to hand secrets to", name, p.s.domain.State).
 			WithHint("vmctl start %s hands them over at the boot", name)

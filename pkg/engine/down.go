@@ -35,6 +35,8 @@ type Removal struct {
 	Volumes []string
 	// Kept are the data volumes that stay.
 	Kept []DataVolumeInfo
+	// Copies says that the machine was on its way here, and what went were copies.
+	Copies bool
 
 	base string
 }
@@ -58,6 +60,9 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 		if err := e.owned(domain, false); err != nil {
 			return nil, err
 		}
+		if err := e.unmoved(domain); err != nil {
+			return nil, err
+		}
 		removal.base = domain.Record.Base
 		if domain.State.Active() {
 			plan.Ops = append(plan.Ops, op(ActionStopDomain, name, "", func(ctx context.Context, e *Engine) error {
@@ -76,7 +81,8 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 		if err != nil {
 			return nil, err
 		}
-		data, err := e.downVolumes(ctx, name, files, o.Volumes, removal)
+		removal.Copies = domain == nil && slices.ContainsFunc(files, func(v Volume) bool { return v.Name == ArrivingVolume(name) })
+		data, err := e.downVolumes(ctx, name, files, o.Volumes || removal.Copies, removal)
 		if err != nil {
 			return nil, err
 		}
@@ -156,17 +162,20 @@ func (e *Engine) machineVolumes(ctx context.Context, name string) ([]Volume, err
 
 // madeFor are those of a machine's files that up made, and down removes.
 func madeFor(name string, all []Volume) []Volume {
-	var made []Volume
+	var made, last []Volume
 	own := []string{RootVolume(name), VarsVolume(name, false), VarsVolume(name, true)}
 	for _, v := range all {
 		// The log's rotated pieces carry a number behind its name.
 		if slices.Contains(own, v.Name) || strings.HasPrefix(v.Name, LogVolume(name)) || isMedium(name, v.Name) || isDelivery(name, v.Name) {
 			made = append(made, v)
 		}
+		if v.Name == ArrivingVolume(name) {
+			last = append(last, v) // it says what the others are
+		}
 	}
 	// The first file with secrets, without which no other is looked for, is the last of them.
 	slices.SortFunc(made, func(a, b Volume) int { return strings.Compare(a.Name, b.Name) })
-	return made
+	return append(made, last...)
 }
 
 // removeUnusedBases removes the image that the machine's root disk lay on, when it was

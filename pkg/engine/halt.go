@@ -64,6 +64,8 @@ func (e *Engine) halt(ctx context.Context, name string, timeout time.Duration, f
 			}
 		case event, open := <-events:
 			switch {
+			case ctx.Err() != nil:
+				// Its end ends the watch, too.
 			case !open || event.Kind == EventDisconnected:
 				return "", fault.New(fault.Unreachable, "the connection to %s was lost while %s was shutting down", e.Host.URI, name).
 					WithHint("run the same command again")

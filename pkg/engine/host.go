@@ -22,6 +22,7 @@ type Host struct {
 	Events    Events
 	Secrets   Secrets
 	Agents    Agents
+	Moves     Moves
 
 	// Pusher is nil where images have no other way to the host than through libvirt.
 	Pusher Pusher

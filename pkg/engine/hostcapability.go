@@ -30,6 +30,8 @@ type Capabilities struct {
 	CPUModels []string
 	// Pages are the host's huge pages.
 	Pages []Pages
+	// ID is a UUID that no other host has; empty where that cannot be known.
+	ID string
 }
 
 // Versions are those of the programs on a host, such as 9.0.0 and "QEMU 7.2.0".

@@ -45,8 +45,9 @@ type Pools interface {
 // Volume is a file in the pool.
 type Volume struct {
 	Name, Path, Format string
-	// Capacity is the virtual size, Allocation what it takes on the host's disk.
-	Capacity, Allocation spec.Size
+	// Capacity is the virtual size, Allocation what it takes on the host's disk, and Length
+	// how long the file is.
+	Capacity, Allocation, Length spec.Size
 	// Backing is the path of the image it lies on, or empty; BackingFormat is that one's, as
 	// the volume's own header has it, which no guest can write to.
 	Backing, BackingFormat string

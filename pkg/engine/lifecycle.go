@@ -83,6 +83,16 @@ func (e *Engine) Start(ctx context.Context, name string, o StartOptions) (Starte
 		return Started{}, err
 	}
 	defer unlock()
+	if d, err := e.managed(ctx, name); err != nil {
+		return Started{}, err
+	} else if err := e.unmoved(d); err != nil {
+		return Started{}, err
+	}
+	return e.start(ctx, name, o)
+}
+
+// start is Start for callers that have the machine's lock.
+func (e *Engine) start(ctx context.Context, name string, o StartOptions) (Started, error) {
 	p, err := e.pushing(ctx, name, o.Delivery)
 	if err != nil {
 		return Started{}, err

@@ -72,6 +72,15 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	if err := e.observeFirmware(ctx, w, &s); err != nil {
 		return nil, err
 	}
+	if s.domain == nil && (s.root != nil || len(s.volumes.own) > 0) {
+		from, coming, err := e.comesFrom(ctx, w.Machine.Name)
+		if err != nil {
+			return nil, err
+		}
+		if coming {
+			return nil, e.incoming(w.Machine.Name, from)
+		}
+	}
 	if s.kept = e.keptImage(w, &s, o); s.kept != nil {
 		w.Image = *s.kept
 	}

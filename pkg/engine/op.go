@@ -43,6 +43,10 @@ const (
 	ActionDefineSecret  Action = "define secret"
 	ActionSetSecret     Action = "set secret"
 	ActionDeleteSecret  Action = "delete secret"
+	ActionCopyVolume    Action = "copy volume"
+	ActionCopySecret    Action = "copy secret"
+	ActionNoteMove      Action = "note move"
+	ActionMoveLive      Action = "move running guest"
 )
 
 // When says from when on an operation's effect holds.

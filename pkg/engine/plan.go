@@ -87,6 +87,9 @@ func (e *Engine) plan(w Wanted, s *snapshot, o Options) (*Plan, error) {
 		if err := e.owned(s.domain, o.Adopt); err != nil {
 			return nil, err
 		}
+		if err := e.unmoved(s.domain); err != nil {
+			return nil, err
+		}
 	}
 	if s.ports != nil {
 		w.Machine.Ports = s.ports

@@ -61,6 +61,21 @@ type Record struct {
 	// Applied are the systems that the guest on this root disk was brought to without a new
 	// image, the oldest first; it has the last one. Empty is that of the image.
 	Applied []Applied
+	// Moving is set while the machine is on its way to another host. It is noted in the
+	// definition alone.
+	Moving *Moving
+}
+
+// Moving says that a machine is on its way to another host.
+type Moving struct {
+	// To is that host's URI, as the client called it, and ID says which one that is: one URI
+	// is not the same host for all clients.
+	To, ID string
+	// Deciding says that only the other host knows where the machine is: it is there as soon
+	// as it is defined there. Before that it is here.
+	Deciding bool
+	// Running and Autostart say what the machine was here before it was stopped.
+	Running, Autostart bool
 }
 
 // namespace makes the machines' UUIDs; it was drawn once and must never change.

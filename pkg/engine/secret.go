@@ -22,6 +22,8 @@ type Secrets interface {
 	DefineSecret(ctx context.Context, s Secret) error
 	// SetSecret gives a secret its value. It never stands in XML.
 	SetSecret(ctx context.Context, uuid string, value []byte) error
+	// SecretValue reads a secret's value.
+	SecretValue(ctx context.Context, uuid string) ([]byte, error)
 	DeleteSecret(ctx context.Context, uuid string) error
 }
 

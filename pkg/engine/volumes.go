@@ -187,6 +187,9 @@ func (e *Engine) onVolume(ctx context.Context, machine string, do func() error) 
 			return err
 		}
 	}
+	if err := e.unmoved(d); err != nil {
+		return err
+	}
 	return do()
 }
 

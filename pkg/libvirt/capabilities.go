@@ -14,7 +14,8 @@ import (
 
 // hostXML is what is read of the host's capabilities.
 type hostXML struct {
-	CPU struct {
+	UUID string `xml:"host>uuid"`
+	CPU  struct {
 		Arch   string `xml:"arch"`
 		Vendor string `xml:"vendor"`
 	} `xml:"host>cpu"`
@@ -88,7 +89,10 @@ func (c *conn) capabilities(l *golibvirt.Connect) (out engine.Capabilities, err 
 	if err != nil {
 		return out, err
 	}
-	out.Arch = host.CPU.Arch
+	out.Arch, out.ID = host.CPU.Arch, host.UUID
+	if c.place.session {
+		out.ID = "" // an unprivileged libvirtd cannot read the machine's, and draws another one each time
+	}
 	if c.place.test {
 		// It pretends to be some 32-bit machine and runs nothing.
 		out.Arch, out.NoKVM = archX86, "the test driver runs no guests"

@@ -162,7 +162,7 @@ func (c *conn) host() *engine.Host {
 	c.domains.gone, c.pools.gone, c.volumes.gone = golibvirt.ERR_NO_DOMAIN, golibvirt.ERR_NO_STORAGE_POOL, golibvirt.ERR_NO_STORAGE_VOL
 	return &engine.Host{
 		URI: c.uri, Local: c.place.local, Session: c.place.session,
-		Inspector: c, Domains: c, Pools: c, Volumes: c, Networks: c, Consoles: c, Screens: c, Events: c, Secrets: c, Agents: c,
+		Inspector: c, Domains: c, Pools: c, Volumes: c, Networks: c, Consoles: c, Screens: c, Events: c, Secrets: c, Agents: c, Moves: c,
 	}
 }
 

@@ -72,6 +72,10 @@ func FuzzXML(f *testing.F) {
 			assert.False(t, v.Modified.Before(fileTime("")) && !v.Modified.IsZero() && v.Modified.Year() < math.MinInt16)
 		}
 		_, _ = parsePool(text)
+		_, _ = parseCPU(text)
+		if p, err := parsePortable(text); err == nil {
+			_, _ = relocate(p.Text, engine.Relocation{Paths: map[string]string{"/a": "/b"}}, true)
+		}
 		if d, err := parseDHCP(text); err == nil {
 			for _, subnet := range d.Subnets {
 				assert.True(t, subnet.IsValid(), "%v", subnet)

@@ -46,11 +46,20 @@ type record struct {
 	Shares     []recShare   `xml:"share"`
 	Settings   []recSetting `xml:"setting"`
 	Applied    []recApplied `xml:"applied"`
+	Moving     *recMoving   `xml:"moving"`
 }
 
 type recApplied struct {
 	System string `xml:"system,attr"`
 	Image  string `xml:"image,attr,omitempty"`
+}
+
+type recMoving struct {
+	To        string `xml:"to,attr"`
+	ID        string `xml:"id,attr,omitempty"`
+	Deciding  bool   `xml:"deciding,attr"`
+	Running   bool   `xml:"running,attr"`
+	Autostart bool   `xml:"autostart,attr"`
 }
 
 type recMedium struct {
@@ -152,6 +161,9 @@ func toRecord(r engine.Record) record {
 	for _, a := range r.Applied {
 		out.Applied = append(out.Applied, recApplied(a))
 	}
+	if m := r.Moving; m != nil {
+		out.Moving = &recMoving{m.To, m.ID, m.Deciding, m.Running, m.Autostart}
+	}
 	return out
 }
 
@@ -198,6 +210,9 @@ func fromRecord(in record) *engine.Record {
 	}
 	for _, a := range in.Applied {
 		out.Applied = append(out.Applied, engine.Applied{System: printable(a.System), Image: printable(a.Image)})
+	}
+	if m := in.Moving; m != nil {
+		out.Moving = &engine.Moving{To: printable(m.To), ID: m.ID, Deciding: m.Deciding, Running: m.Running, Autostart: m.Autostart}
 	}
 	return out
 }

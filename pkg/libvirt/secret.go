@@ -105,6 +105,20 @@ func (c *conn) SetSecret(ctx context.Context, uuid string, value []byte) error {
 	return c.onSecret(ctx, "set", uuid, func(s *golibvirt.Secret) error { return s.SetValue(value, 0) })
 }
 
+// SecretValue reads the value; libvirt gives it to read-write connections alone.
+func (c *conn) SecretValue(ctx context.Context, uuid string) ([]byte, error) {
+	return read(ctx, c, "read secret "+quoteName(uuid), func(l *golibvirt.Connect) ([]byte, error) {
+		s, err := l.LookupSecretByUUIDString(uuid)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = s.Free() }()
+		value, err := s.GetValue(0)
+		// A secret that was never set has none.
+		return value, ignore(err, golibvirt.ERR_NO_SECRET)
+	})
+}
+
 // DeleteSecret removes the secret with its value.
 func (c *conn) DeleteSecret(ctx context.Context, uuid string) error {
 	return c.onSecret(ctx, "delete", uuid, (*golibvirt.Secret).Undefine)

@@ -24,6 +24,7 @@ type volumeXML struct {
 	Name       string `xml:"name"`
 	Capacity   uint64 `xml:"capacity"`
 	Allocation uint64 `xml:"allocation"`
+	Physical   uint64 `xml:"physical"`
 	Target     struct {
 		Path   string `xml:"path"`
 		Format struct {
@@ -71,7 +72,7 @@ func parseVolume(text string) (*engine.Volume, error) {
 	}
 	return &engine.Volume{
 		Name: x.Name, Path: x.Target.Path, Format: x.Target.Format.Type,
-		Capacity: spec.Size(x.Capacity), Allocation: spec.Size(x.Allocation), Backing: x.Backing.Path, BackingFormat: x.Backing.Format.Type,
+		Capacity: spec.Size(x.Capacity), Allocation: spec.Size(x.Allocation), Length: spec.Size(x.Physical), Backing: x.Backing.Path, BackingFormat: x.Backing.Format.Type,
 		Modified: fileTime(x.Target.Modified),
 		Block:    x.Type == "block", Encrypted: x.Target.Encryption != nil,
 	}, nil

@@ -39,7 +39,14 @@ func (c *conn) download(ctx context.Context, name string, offset int64, length i
 	doing := "read volume " + quoteName(name)
 	why := func(err error) error { return c.explain(doing, err) }
 	return openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
-		download := func(v *golibvirt.StorageVol) error { return gone(v.Download(s, uint64(offset), uint64(length), 0)) }
+		download := func(v *golibvirt.StorageVol) error {
+			// Holes do not travel; libvirt's client library makes zeros of them.
+			err := v.Download(s, uint64(offset), uint64(length), golibvirt.STORAGE_VOL_DOWNLOAD_SPARSE_STREAM)
+			if unknownFlags(err) { // libvirt < 3.4
+				err = v.Download(s, uint64(offset), uint64(length), 0)
+			}
+			return gone(err)
+		}
 		err := c.withVolume(l, name, download)
 		if !absent(err) {
 			return err

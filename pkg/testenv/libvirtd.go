@@ -18,13 +18,16 @@ const (
 // libvirtFiles are the configuration of the private daemons. There is no polkit
 // without D-Bus, hence auth none; no cgroups of its own, hence no controllers; and the
 // network is defined but not started, as Debian leaves it.
-func libvirtFiles() map[string]string {
+func libvirtFiles(id string) map[string]string {
 	return map[string]string{
 		"/etc/libvirt/libvirtd.conf": `auth_unix_ro = "none"
 auth_unix_rw = "none"
 unix_sock_ro_perms = "0777"
 unix_sock_rw_perms = "0700"
-host_uuid = "76d6c746-4a5e-4b0a-9cf0-a1f4e1b9a7d2"
+host_uuid = "` + id + `"
+auth_tcp = "none"
+listen_tls = 0
+listen_tcp = 1
 log_outputs = "3:file:` + libvirtLog + `"
 `,
 		"/etc/libvirt/virtlogd.conf": "",
@@ -45,8 +48,8 @@ security_driver = "none"
 }
 
 // startLibvirt starts the daemons where they are installed, and waits until they answer.
-func startLibvirt() error {
-	for path, content := range libvirtFiles() {
+func startLibvirt(id string, arguments ...string) error {
+	for path, content := range libvirtFiles(id) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			return err
 		}
@@ -60,6 +63,9 @@ func startLibvirt() error {
 			return err
 		}
 		cmd := exec.Command(path, "-d")
+		if daemon == "libvirtd" {
+			cmd.Args = append(cmd.Args, arguments...)
+		}
 		cmd.Dir = "/"
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", daemon, err, out)

@@ -26,19 +26,24 @@ const (
 
 // makeHost turns fresh namespaces into a host with libvirt on it.
 func makeHost() error {
+	return makeHostAs(hostname, "127.0.0.1", "76d6c746-4a5e-4b0a-9cf0-a1f4e1b9a7d2")
+}
+
+// makeHostAs makes a host of a name, an address and a UUID; libvirtd gets the arguments.
+func makeHostAs(name, address, id string, arguments ...string) error {
 	if err := privateMounts(); err != nil {
 		return err
 	}
-	if err := privateEtc(); err != nil {
+	if err := privateEtc(name, address, id); err != nil {
 		return err
 	}
-	if err := syscall.Sethostname([]byte(hostname)); err != nil {
+	if err := syscall.Sethostname([]byte(name)); err != nil {
 		return fmt.Errorf("hostname: %w", err)
 	}
 	if err := loopbackUp(); err != nil {
 		return fmt.Errorf("loopback: %w", err)
 	}
-	return startLibvirt()
+	return startLibvirt(id, arguments...)
 }
 
 func privateMounts() error {
@@ -101,13 +106,13 @@ func makeDirs() error {
 
 // privateEtc adds the unprivileged user and keeps name lookups at home: with a real
 // resolv.conf and no network each start of a domain stalls for ten seconds.
-func privateEtc() error {
+func privateEtc(host, address, id string) error {
 	for name, content := range map[string]string{
 		"passwd":      fmt.Sprintf("%s:x:%d:%d::%s:/bin/bash\n", testerName, testerID, testerID, testerHome),
 		"group":       fmt.Sprintf("%s:x:%d:\n", testerName, testerID),
-		"hosts":       "127.0.0.1 localhost " + hostname + "\n::1 localhost\n",
+		"hosts":       "127.0.0.1 localhost\n::1 localhost\n" + address + " " + host + "\n",
 		"resolv.conf": "",
-		"machine-id":  "76d6c7464a5e4b0a9cf0a1f4e1b9a7d2\n",
+		"machine-id":  strings.ReplaceAll(id, "-", "") + "\n",
 	} {
 		target := "/etc/" + name
 		if name == "passwd" || name == "group" {

@@ -16,6 +16,8 @@ const (
 	stageVar   = "VMCTL_TESTENV"
 	stageInit  = "init"
 	stageTests = "tests"
+	// stageSecond is PID 1 of a second host.
+	stageSecond = "second"
 	// refusedVar carries the reason why there is no sandbox to the tests.
 	refusedVar = "VMCTL_TESTENV_REFUSED"
 )
@@ -38,6 +40,8 @@ func (s sandbox) Run() int {
 		return s.tests.Run()
 	case stageInit:
 		return runInit()
+	case stageSecond:
+		return runSecond()
 	}
 	if os.Geteuid() != 0 {
 		return s.without("it needs root: go tool task test asks for it")

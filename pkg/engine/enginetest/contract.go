@@ -67,6 +67,8 @@ func Run(t *testing.T, newHost func(t *testing.T) *engine.Host, f Features) {
 		{"FirmwareFiles", firmwareFiles},
 		{"DiskUsers", diskUsers},
 		{"Encrypted", encrypted},
+		{"Moves", moves},
+		{"Lengths", lengths},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.run(&suite{T: t, host: newHost(t), features: f})

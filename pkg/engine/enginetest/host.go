@@ -20,6 +20,8 @@ type Options struct {
 	Session bool
 	// Capabilities replace the default ones when Arch is set.
 	Capabilities engine.Capabilities
+	// CPU names the host's CPU; Hypervisor defaults to QEMU 7.2.0.
+	CPU, Hypervisor string
 	// Devices are what the host has.
 	Devices []engine.Device
 }
@@ -49,6 +51,10 @@ type Host struct {
 	hooks    map[string]func()
 	each     func(method string) Fate
 	cut      bool
+	// snapshots is how many each domain has; breakMove is how the next live move ends.
+	snapshots int
+	breakMove *bool
+	moving    bool
 	// ahead is how far the host's clock is before the client's.
 	ahead time.Duration
 }
@@ -95,6 +101,9 @@ func NewHost(o Options) *Host {
 			Pages: []engine.Pages{{Size: 2 * spec.MiB, Total: 1024}},
 		}
 	}
+	if o.Capabilities.ID == "" {
+		o.Capabilities.ID = o.URI
+	}
 	h := &Host{
 		options: o,
 		domains: map[string]*domain{}, volumes: map[string]*volume{},
@@ -114,7 +123,7 @@ func NewHost(o Options) *Host {
 func (h *Host) Connect() *engine.Host {
 	return &engine.Host{
 		URI: h.options.URI, Local: !h.options.Remote, Session: h.options.Session,
-		Inspector: h, Domains: h, Pools: h, Volumes: h, Networks: h, Consoles: h, Screens: h, Events: h, Secrets: h, Agents: h,
+		Inspector: h, Domains: h, Pools: h, Volumes: h, Networks: h, Consoles: h, Screens: h, Events: h, Secrets: h, Agents: h, Moves: h,
 	}
 }
 

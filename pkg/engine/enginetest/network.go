@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
@@ -19,7 +20,7 @@ func (h *Host) Capabilities(ctx context.Context) (engine.Capabilities, error) {
 // Versions implements engine.Inspector.
 func (h *Host) Versions(ctx context.Context) (engine.Versions, error) {
 	return read(ctx, h, "Versions", nil, func() (engine.Versions, error) {
-		return engine.Versions{Libvirt: "9.0.0", Hypervisor: "QEMU 7.2.0"}, nil
+		return engine.Versions{Libvirt: "9.0.0", Hypervisor: cmp.Or(h.options.Hypervisor, "QEMU 7.2.0")}, nil
 	})
 }
 

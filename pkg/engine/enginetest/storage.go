@@ -23,6 +23,13 @@ type volume struct {
 	hidden bool
 }
 
+// seen is the volume as the host shows it.
+func (v *volume) seen() engine.Volume {
+	out := v.Volume
+	out.Length = spec.Size(len(v.content))
+	return out
+}
+
 // PlantVolume puts a file into the pool, as somebody else would have.
 func (h *Host) PlantVolume(v engine.Volume, content []byte) {
 	h.mu.Lock()
@@ -140,6 +147,9 @@ func (h *Host) findVolume(name string) (*volume, error) {
 func (h *Host) look() {
 	for _, v := range h.volumes {
 		v.hidden = false
+		if backing, ok := lying(v.content); ok && v.Format == "qcow2" {
+			v.Backing = backing
+		}
 	}
 }
 
@@ -150,7 +160,7 @@ func (h *Host) Volume(ctx context.Context, name string) (*engine.Volume, error) 
 		if err != nil {
 			return nil, err
 		}
-		out := v.Volume
+		out := v.seen()
 		return &out, nil
 	})
 }
@@ -165,7 +175,7 @@ func (h *Host) ListVolumes(ctx context.Context, prefix string) ([]engine.Volume,
 		var out []engine.Volume
 		for _, v := range h.volumes {
 			if strings.HasPrefix(v.Name, prefix) {
-				out = append(out, v.Volume)
+				out = append(out, v.seen())
 			}
 		}
 		slices.SortFunc(out, func(a, b engine.Volume) int { return cmp.Compare(a.Name, b.Name) })
@@ -198,7 +208,11 @@ func (h *Host) create(v engine.Volume) error {
 		return fault.New(fault.Refused, "cannot create volume %s: one of the same name exists already", v.Name)
 	}
 	v.Path, v.Modified = path.Join(h.pool.Target, v.Name), h.now()
-	h.volumes[v.Name] = &volume{Volume: v}
+	made := &volume{Volume: v}
+	if v.Backing != "" {
+		made.content = newQcow2(v.Backing)
+	}
+	h.volumes[v.Name] = made
 	return nil
 }
 
@@ -212,6 +226,9 @@ func (h *Host) UploadRange(ctx context.Context, name string, src io.Reader, offs
 	return h.upload(ctx, on(name, length), name, src, offset, length, progress)
 }
 
+// buffered is how much of an upload is written at once.
+const buffered = 64 << 10
+
 // upload reads the source outside of the host's lock; when ctx ends, or the connection
 // is cut, what was sent so far stays in the volume.
 func (h *Host) upload(ctx context.Context, args []any, name string, src io.Reader, offset, size int64, progress func(sent int64)) error {
@@ -223,7 +240,7 @@ func (h *Host) upload(ctx context.Context, args []any, name string, src io.Reade
 	if err != nil {
 		return err
 	}
-	buffer := make([]byte, 64<<10)
+	buffer := make([]byte, buffered)
 	for sent := int64(0); sent < size; {
 		if ctx.Err() != nil {
 			return &fault.Error{Kind: fault.Interrupted, Msg: "interrupted: did not upload volume " + name, Cause: context.Cause(ctx)}

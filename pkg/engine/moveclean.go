@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"context"
+)
+
+// finishOps are what is left to do for a machine that has arrived.
+func (m *Move) finishOps(s *moveSnapshot, o MoveOptions) []MoveOp {
+	var ops []MoveOp
+	if s.moving().Autostart && !s.to.domain.Autostart {
+		ops = append(ops, m.there(settling, autostart(m.Name, true)))
+	}
+	if s.starts() {
+		ops = append(ops, m.startOp(o))
+	}
+	if s.to.arriving {
+		ops = append(ops, m.there(settling, deleteVolume(ArrivingVolume(m.Name), "it is there")))
+	}
+	if s.from.domain != nil {
+		ops = append(ops, m.cleanOps(s)...)
+	}
+	return ops
+}
+
+// cleanOps remove what the machine leaves behind. The definition goes last: its note says
+// what the rest is.
+func (m *Move) cleanOps(s *moveSnapshot) []MoveOp {
+	var ops []MoveOp
+	add := func(o Op) { ops = append(ops, m.here(cleaning, o)) }
+	if s.from.running() && hasArrived(s.to.domain) {
+		add(op(ActionStopDomain, m.Name, "it runs on "+m.ToName, func(ctx context.Context, e *Engine) error { return e.destroy(ctx, m.Name) }, nil))
+	}
+	for _, secret := range s.from.secrets {
+		add(deleteSecret(secret, "it was moved"))
+	}
+	for _, o := range m.removeFiles(s.from.volumes, "it was moved") {
+		add(o)
+	}
+	for _, o := range s.releasing {
+		add(o)
+	}
+	add(op(ActionUndefine, m.Name, "it is on "+m.ToName, undefining(m.Name), nil))
+	return ops
+}
+
+// clearOps remove what a move that was cut short has left on the other host.
+func (m *Move) clearOps(to moveSide) []MoveOp {
+	if !to.arriving {
+		return nil
+	}
+	const cause = "an earlier move was cut short"
+	var ops []MoveOp
+	for _, secret := range to.secrets {
+		ops = append(ops, m.there(preparing, deleteSecret(secret, cause)))
+	}
+	for _, o := range m.removeFiles(to.volumes, cause) {
+		ops = append(ops, m.there(preparing, o))
+	}
+	return ops
+}
+
+// removeFiles removes a machine's files, the marker last, and leaves nothing of its secrets.
+func (m *Move) removeFiles(volumes []Volume, cause string) []Op {
+	var ops, last []Op
+	for _, v := range volumes {
+		switch {
+		case isDelivery(m.Name, v.Name):
+			ops = append(ops, discarding(v.Name, v.Capacity, cause)...)
+		case v.Name == ArrivingVolume(m.Name):
+			last = append(last, deleteVolume(v.Name, cause))
+		default:
+			ops = append(ops, deleteVolume(v.Name, cause))
+		}
+	}
+	return append(ops, last...)
+}
