@@ -89,7 +89,7 @@ func TestUpgrade(t *testing.T) {
 		})
 	}
 	t.Run("from the future", func(t *testing.T) {
-		pr.machine(t, "old", "disk: 256MiB", "firmware: efi", "volumes: {data: 64MiB}")
+		pr.machine(t, "old", "disk: 256MiB", "firmware: efi")
 		qemuImg(t, "create", "-q", "-f", "qcow2", data, "64M")
 		qemuImg(t, "create", "-q", "-f", "qcow2", "-b", image, "-F", "qcow2", disk, "256M")
 		p.define(t, strings.Replace(pr.golden(t, "reports", image, id), `version="1" rendering="2" by="dev"`, `version="2" rendering="1" by="9.9.9"`, 1))
@@ -100,7 +100,7 @@ func TestUpgrade(t *testing.T) {
 		for _, verb := range []string{
 			"up old", "up --replace --adopt old", "up --restart old", "plan old", "down old", "down --force --volumes --yes old",
 			"start old", "stop old", "restart old",
-			"volume create old/more 64MiB", "volume resize old/data 128MiB", "volume rm --yes old/data", "volume import old/data " + disk,
+			"volume create old/more 64MiB", "volume resize old/data 128MiB", "volume rm --yes old/data",
 		} {
 			pr.refused(t, 5, strings.Fields(verb), "machine old was made by a newer vmctl (9.9.9)", "hint: use that version, or a newer one")
 		}
