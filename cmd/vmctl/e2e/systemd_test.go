@@ -54,7 +54,7 @@ func fetchDebian() {
 }
 
 func debianTar() (string, error) {
-	versions, err := exec.Command("apt-cache", "policy", "systemd", "openssh-server", "qemu-guest-agent", "base-files").Output()
+	versions, err := exec.Command("apt-cache", "policy", "systemd", "openssh-server", "qemu-guest-agent", "nix-bin", "base-files").Output()
 	if err != nil {
 		return "", err
 	}
@@ -106,8 +106,8 @@ func debian(t *testing.T, tiny string) string {
 func TestSecretsInSystemd(t *testing.T) {
 	p := root(t)
 	pr := p.project(t)
-	image := debian(t, pr.image(t, "tiny"))
-	pr.machine(t, "keeper", "image: "+image, "memory: 512MiB", "network: none", "identity: true",
+	pr.keeper(t, debian(t, pr.image(t, "tiny")))
+	pr.machine(t, "keeper", "image: images/keeper", "memory: 512MiB", `ports: ["auto:22"]`, "ssh: {key: key}", "identity: true",
 		"volumes: {data: {size: 16MiB, mount: /data}}",
 		"secrets:", "  db.password: {command: [echo, "+canaries[0]+"]}", "  kept: {command: [echo, "+canaries[2]+"], persist: true}")
 	key := strings.Fields(pr.ok(t, "key", "keeper").out)[1]
@@ -129,6 +129,7 @@ func TestSecretsInSystemd(t *testing.T) {
 	pr.ok(t, "secret", "push", "--via", "disk", "keeper")
 	assert.Equal(t, canaries[0], in("cat /run/credstore/db.password"))
 	keeperByFirmware(t, pr, in, key)
+	pr.applies(t, in)
 	pr.ok(t, "down", "--force", "--volumes", "--yes", "keeper")
 }
 

@@ -9,7 +9,7 @@ set -euo pipefail
 umask 022
 if [ "$1" = packages ]; then
 	mmdebstrap --quiet --variant=minbase --mode=root --format=tar \
-		--include=systemd-sysv,udev,dbus,openssh-server,qemu-guest-agent \
+		--include=systemd-sysv,udev,dbus,openssh-server,qemu-guest-agent,nix-bin \
 		--aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
 		bookworm "$2.new"
@@ -30,7 +30,12 @@ install -D -m 755 "$script" rootfs/usr/lib/vmctl/credentials
 echo keeper >rootfs/etc/hostname
 : >rootfs/etc/machine-id
 passwd --root "$work/rootfs" --delete root >/dev/null
-for unit in vmctl-credentials.service:sysinit.target test.service:multi-user.target ssh.service:multi-user.target; do
+: >rootfs/etc/NIXOS
+for name in nix nix-env nix-store; do
+	install -D -m 755 "$files/../nix.sh" "rootfs/usr/local/bin/$name"
+done
+for unit in vmctl-credentials.service:sysinit.target test.service:multi-user.target ssh.service:multi-user.target \
+	systemd-networkd.service:multi-user.target nixos.service:multi-user.target; do
 	mkdir -p "rootfs/etc/systemd/system/${unit#*:}.wants"
 	path=/etc/systemd/system/${unit%:*}
 	[ -e "rootfs$path" ] || path=/lib/systemd/system/${unit%:*}
