@@ -22,6 +22,8 @@ import (
 func TestDevices(t *testing.T) {
 	testenv.Tool(t, "swtpm", "swtpm_setup", "dnsmasq")
 	p := root(t)
+	server := testenv.SSH(t)
+	server.Trust(t)
 	before := p.look(t)
 	pr := p.project(t)
 	pr.write(t, "src/from-host", "hello from the host\n")
@@ -59,7 +61,7 @@ func TestDevices(t *testing.T) {
 	assert.NotContains(t, xml, "<rng ")
 	assert.Contains(t, p.virsh(t, "net-dumpxml", "default"), "52:54:00:aa:bb:01")
 	assert.Contains(t, pr.ok(t, "ip", "rich").out, "192.168.122.99")
-	pr.jumps(t, "rich")
+	pr.jumps(t, "rich", server.URI())
 	assert.Contains(t, pr.ok(t, "up", "rich").err, "rich is up to date")
 	info := pr.ok(t, "info", "rich").out
 	assert.Contains(t, info, "mount -t virtiofs -o rw src /mnt/src")
@@ -89,20 +91,26 @@ func TestDevices(t *testing.T) {
 
 // jumps logs in to a guest that has an address on a network of a host which is reached by
 // ssh: through that host, with nothing set up.
-func (pr *project) jumps(t *testing.T, machine string) {
+func (pr *project) jumps(t *testing.T, machine, uri string) {
 	t.Helper()
-	server := testenv.SSH(t)
-	server.Trust(t)
 	binary := random(t, 100<<10)
-	r := pr.piped(t, binary, "-c", server.URI(), "ssh", "-l", "tarn", machine, "cat; exit 5")
+	r := pr.piped(t, binary, "-c", uri, "ssh", "-l", "tarn", machine, "cat; exit 5")
 	assert.Equal(t, 5, r.code, r.err)
 	assert.True(t, bytes.Equal(binary, []byte(r.out)))
 	assert.NotContains(t, r.err, "authenticity")
 
 	config := filepath.Join(pr.dir, "jump.conf")
-	require.NoError(t, os.WriteFile(config, []byte(pr.ok(t, "-c", server.URI(), "ssh-config").out), 0o600))
+	require.NoError(t, os.WriteFile(config, []byte(pr.ok(t, "-c", uri, "ssh-config").out), 0o600))
 	r = pr.p.finish(t, pr.p.command(t, pr.dir, "ssh", "-n", "-F", config, "-l", "tarn", machine, "id -un"))
 	assert.Equal(t, "tarn\n", r.out, r.err)
+
+	// What is known of the guest on the host by that name stays when the guest goes by another.
+	known, err := filepath.Glob(filepath.Join(pr.p.home, ".local/state/vmctl/ssh/known/*", machine))
+	require.NoError(t, err)
+	require.NotEmpty(t, known)
+	for _, file := range known {
+		require.NoError(t, os.Remove(file))
+	}
 }
 
 // TestDevicesRefused: what a host does not have is said in a sentence, and nothing is made.
