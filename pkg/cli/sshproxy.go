@@ -44,6 +44,8 @@ func runSSHProxy(ctx context.Context, c *call, in *urfave.Context) error {
 		return fault.New(fault.Usage, "ssh-proxy works for ssh alone").WithHint("vmctl ssh %s", m.name)
 	}
 	c.progress.Close()
-	c.close() // the connection to libvirt is not needed any more
+	if route.Jump == nil {
+		c.close() // the connection to libvirt is not needed any more; a jump goes along with it
+	}
 	return route.Connect(ctx, input, c.deps.Terminal)
 }
