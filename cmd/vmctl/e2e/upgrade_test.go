@@ -100,7 +100,7 @@ func TestUpgrade(t *testing.T) {
 		for _, verb := range []string{
 			"up old", "up --replace --adopt old", "up --restart old", "plan old", "down old", "down --force --volumes --yes old",
 			"start old", "stop old", "restart old",
-			"volume create old/more 64MiB", "volume resize old/data 128MiB", "volume rm --yes old/data",
+			"volume create old/more 64MiB", "volume resize old/data 128MiB",
 		} {
 			pr.refused(t, 5, strings.Fields(verb), "machine old was made by a newer vmctl (9.9.9)", "hint: use that version, or a newer one")
 		}
