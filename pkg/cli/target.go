@@ -124,7 +124,7 @@ func (c *call) open(ctx context.Context, name string) (*target, *engine.Engine, 
 }
 
 // observe connects to the machine's host and reads its domain. Looking is allowed
-// whichever project a machine belongs to.
+// whichever project a machine belongs to, and whichever vmctl made it.
 func (c *call) observe(ctx context.Context, name string) (*target, *engine.Engine, *engine.Domain, error) {
 	t, err := c.target(name)
 	if err != nil {
@@ -134,7 +134,7 @@ func (c *call) observe(ctx context.Context, name string) (*target, *engine.Engin
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	d, err := e.Managed(ctx, name)
+	d, err := e.Look(ctx, name)
 	return t, e, d, c.known(ctx, t, e, err)
 }
 

@@ -385,6 +385,38 @@ func TestForeignDomainsAreNeverTouched(t *testing.T) {
 	assert.Empty(t, h.Changes())
 }
 
+func TestAMachineOfANewerVmctlIsOnlyLookedAt(t *testing.T) {
+	h := enginetest.NewHost(enginetest.Options{})
+	up(t, h, inStore(), engine.Options{})
+	d := *domain(t, h)
+	d.Record.Version++
+	h.PlantDomain(d)
+	h.Forget()
+	e := on(h)
+	for verb, run := range map[string]func() error{
+		"up": func() error {
+			_, err := e.Up(t.Context(), inStore(), engine.Options{Replace: true, Adopt: true})
+			return err
+		},
+		"down": func() error {
+			_, err := e.Down(t.Context(), "example", engine.DownOptions{Force: true, Volumes: true})
+			return err
+		},
+		"stop":          func() error { _, err := e.Stop(t.Context(), "example", engine.DownOptions{Force: true}); return err },
+		"start":         func() error { _, err := e.Start(t.Context(), "example", engine.StartOptions{}); return err },
+		"volume create": func() error { return e.CreateDataVolume(t.Context(), "example", "more", spec.GiB, false) },
+		"volume rm":     func() error { return e.RemoveDataVolume(t.Context(), "example", "more") },
+	} {
+		err := run()
+		require.ErrorContains(t, err, "machine example was made by a newer vmctl (test)", verb)
+		assert.Equal(t, fault.Refused, fault.KindOf(err), verb)
+	}
+	assert.Empty(t, h.Changes())
+	shown, err := e.Look(t.Context(), "example")
+	require.NoError(t, err)
+	assert.Equal(t, engine.RecordVersion+1, shown.Record.Version)
+}
+
 func TestStopping(t *testing.T) {
 	for name, tc := range map[string]struct {
 		guest enginetest.Guest

@@ -25,6 +25,15 @@ func (e *Engine) Managed(ctx context.Context, name string) (*Domain, error) {
 	return e.managed(ctx, name)
 }
 
+// Look is Managed for what only reads: also a machine that a newer vmctl made is shown.
+func (e *Engine) Look(ctx context.Context, name string) (*Domain, error) {
+	d, err := e.managed(ctx, name)
+	if d != nil && d.Record != nil && d.UUID == UUID(name) && d.Record.Version > RecordVersion {
+		return d, nil
+	}
+	return d, err
+}
+
 // Stop powers the guest off and keeps everything. It says how that came about.
 func (e *Engine) Stop(ctx context.Context, name string, o DownOptions) (string, error) {
 	unlock, err := e.Locker.Lock(ctx, name)

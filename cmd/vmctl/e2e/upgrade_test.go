@@ -112,6 +112,7 @@ func TestUpgrade(t *testing.T) {
 		p.virsh(t, "undefine", "--nvram", "old")
 		require.NoError(t, os.Remove(disk))
 		require.NoError(t, os.Remove(data))
+		pr.ok(t, "down", "old") // what up had built is kept for as long as there is such a machine
 		p.nothingLeft(t, before)
 	})
 }
