@@ -38,7 +38,7 @@ func TestCalls(t *testing.T) {
 		{far, []string{"up", "--no-wait", "tiny"}, 19},
 		{far, []string{"info", "tiny"}, 20},
 		{far, []string{"stop", "--force", "tiny"}, 32},
-		{far, []string{"start", "--no-wait", "tiny"}, 32},
+		{far, []string{"start", "--no-wait", "tiny"}, 34},
 		{far, []string{"down", "--force", "tiny"}, 75},
 	} {
 		link.Reset()

@@ -32,6 +32,7 @@ var harmless = regexp.MustCompile(strings.Join([]string{
 	`/\.local/state/vmctl/(?:client$|images/)`, // what is noted about this client, and about images
 	`/libvirt/storage/(?:autostart/)?vmctl\.xml$`,
 	`/libvirt/qemu/networks/`,
+	`^/var/lib/libvirt/dnsmasq/`, // a network's own
 	`^/run/user/\d+/libvirt/`,
 	`/\.config/libvirt/(?:secrets|storage)?$`,
 	`/libvirt/qemu/autostart$`,
