@@ -115,7 +115,7 @@ func (pr *project) ssh(t *testing.T) {
 
 	// Ctrl-C is the command's own, where it has a terminal.
 	s := pr.p.shell(t, pr.dir)
-	s.send("vmctl ssh -t one 'trap \"exit 9\" INT; echo now; sleep 1000'\n")
+	s.send("vmctl ssh -t one 'trap \"exit 9\" INT; echo now; while :; do sleep 1; done'\n")
 	s.expect(`(?m)^now\r?$`)
 	s.send("\x03")
 	_, code := s.prompt("")
