@@ -137,3 +137,21 @@ func TestAThousandNeighbours(t *testing.T) {
 	}
 	assert.Equal(t, calls[0], calls[1000])
 }
+
+// TestTwoMakeThePool lets another client bring up its first machine at every call of the first
+// up on a host: both make the pool, and neither fails.
+func TestTwoMakeThePool(t *testing.T) {
+	other := inStore()
+	other.Machine.Name = "web"
+	for n := 1; ; n++ {
+		h := enginetest.NewHost(enginetest.Options{})
+		more := during(h, n,
+			func() { up(t, h, other, engine.Options{}) },
+			func() { up(t, h, inStore(), engine.Options{}) })
+		if !more {
+			assert.Greater(t, n, 8)
+			return
+		}
+		assert.Equal(t, []string{"example", "web"}, h.DomainNames(), "moment %d", n)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
 )
 
@@ -134,14 +135,16 @@ func createVolume(name, format string, size spec.Size, cause string) Op {
 
 func poolOps(p Pool) []Op {
 	call := func(action Action, cause string, run step) Op { return op(action, p.Name, cause, run, nil) }
-	build := call(ActionBuildPool, "directory "+p.Target, func(ctx context.Context, e *Engine) error { return e.Host.Pools.BuildPool(ctx) })
+	active := func(p Pool) bool { return p.State == PoolActive }
+	build := call(ActionBuildPool, "directory "+p.Target, makingPool(active, func(ctx context.Context, e *Engine) error { return e.Host.Pools.BuildPool(ctx) }))
 	autostart := call(ActionAutostartPool, "", func(ctx context.Context, e *Engine) error { return e.Host.Pools.AutostartPool(ctx) })
-	start := call(ActionStartPool, "", func(ctx context.Context, e *Engine) error { return e.Host.Pools.StartPool(ctx) })
+	start := call(ActionStartPool, "", makingPool(active, func(ctx context.Context, e *Engine) error { return e.Host.Pools.StartPool(ctx) }))
 	switch p.State {
 	case PoolActive:
 		return nil
 	case PoolAbsent:
-		define := call(ActionDefinePool, "not there", func(ctx context.Context, e *Engine) error { return e.Host.Pools.DefinePool(ctx) })
+		there := func(p Pool) bool { return p.State != PoolAbsent }
+		define := call(ActionDefinePool, "not there", makingPool(there, func(ctx context.Context, e *Engine) error { return e.Host.Pools.DefinePool(ctx) }))
 		return []Op{define, build, autostart, start}
 	default:
 		// Also a pool whose making was interrupted: every step may be repeated.
@@ -150,5 +153,20 @@ func poolOps(p Pool) []Op {
 			ops = append(ops, autostart)
 		}
 		return append(ops, start)
+	}
+}
+
+// makingPool is a step of making the pool, which all machines of a host share: another up may
+// be at it at the same moment. When it is refused, what the pool is by then decides.
+func makingPool(done func(Pool) bool, run step) step {
+	return func(ctx context.Context, e *Engine) error {
+		err := run(ctx, e)
+		if !fault.Is(err, fault.Refused) {
+			return err
+		}
+		if p, look := e.Host.Pools.Pool(ctx); look == nil && done(p) {
+			return nil
+		}
+		return err
 	}
 }
