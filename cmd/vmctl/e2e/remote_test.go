@@ -85,7 +85,7 @@ func (pr *project) everyVerb(t *testing.T, link *testenv.Link) {
 		{"cp --via ssh tiny:/tmp/there " + back, "^$"},
 		{"exec tiny cat /run/credstore/word", "^open sesame$"},
 		{"secret push tiny", ""},
-		{"screenshot tiny " + filepath.Join(pr.dir, "screen.png"), ""},
+		{"screenshot tiny --file " + filepath.Join(pr.dir, "screen.png"), ""},
 		{"volume list", "tiny/data"},
 		{"image list", "in use"},
 		{"image inspect tiny", "images/tiny"},
