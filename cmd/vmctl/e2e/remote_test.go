@@ -96,16 +96,17 @@ func (pr *project) everyVerb(t *testing.T, link *testenv.Link) {
 		step.run(t, pr, link)
 	}
 	pr.forwards(t, "tiny")
+	pr.refused(t, 4, []string{"ip", "tiny"}, "it uses user networking")
 	for _, step := range []remoteStep{
 		{"stop tiny", ""},
 		{"volume export tiny/data " + disk, ""},
+		{"down tiny", ""}, // nobody deletes a machine's disk from under it
 		{"volume rm --yes tiny/data", ""},
 		{"volume import tiny/data " + disk, ""},
 		{"volume list tiny", "tiny/data"},
 	} {
 		step.run(t, pr, link)
 	}
-	pr.refused(t, 4, []string{"ip", "tiny"}, "it uses user networking")
 	copied, err := os.ReadFile(back)
 	require.NoError(t, err)
 	assert.Contains(t, string(copied), "image: images/tiny")
