@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,9 +197,9 @@ func TestMoveInPlace(t *testing.T) {
 // cutAt cuts the connections to both hosts before the n-th call of f, as a kill does. It
 // says whether f came that far.
 func (p *pair) cutAt(n int, f func()) bool {
-	count := 0
+	var count atomic.Int64 // both hosts are asked at once
 	hook := func(string) enginetest.Fate {
-		if count++; count == n {
+		if count.Add(1) == int64(n) {
 			p.a.Cut()
 			p.b.Cut()
 		}
@@ -211,7 +212,7 @@ func (p *pair) cutAt(n int, f func()) bool {
 	p.b.Each(nil)
 	p.a.Mend()
 	p.b.Mend()
-	return count >= n
+	return count.Load() >= int64(n)
 }
 
 // oneUsable checks that exactly one of both hosts has the machine, and says whether it is
@@ -302,10 +303,10 @@ func TestMoveFails(t *testing.T) {
 				w := inFile(t)
 				for n := 1; ; n++ {
 					p := newPair(t, w)
-					count := 0
+					var count atomic.Int64
 					for _, h := range []*enginetest.Host{p.a, p.b} {
 						h.Each(func(string) enginetest.Fate {
-							if count++; count == n {
+							if count.Add(1) == int64(n) {
 								return enginetest.Fate{Err: fault.New(fault.Other, "the test says no"), After: after}
 							}
 							return enginetest.Fate{}
@@ -335,7 +336,7 @@ func TestMoveFails(t *testing.T) {
 					if t.Failed() {
 						require.FailNow(t, "at call", "%d: %v", n, err)
 					}
-					if count < n {
+					if count.Load() < int64(n) {
 						return
 					}
 				}
@@ -460,9 +461,9 @@ func TestMoveInterrupted(t *testing.T) {
 		for n := 1; ; n++ {
 			p := newPair(t, w)
 			ctx, cancel := context.WithCancel(t.Context())
-			count := 0
+			var count atomic.Int64
 			hook := func(string) enginetest.Fate {
-				if count++; count == n {
+				if count.Add(1) == int64(n) {
 					cancel()
 				}
 				return enginetest.Fate{}
@@ -473,7 +474,7 @@ func TestMoveInterrupted(t *testing.T) {
 			cancel()
 			p.a.Each(nil)
 			p.b.Each(nil)
-			if count < n {
+			if count.Load() < int64(n) {
 				require.NoError(t, err)
 				break
 			}
