@@ -58,9 +58,9 @@ func (p *program) install(in io.Writer, out *bufio.Reader, bringing, brought fun
 		return fmt.Errorf("what %s is called elsewhere is not known", runtime.GOARCH)
 	}
 	text := strings.NewReplacer("@SHA256@", p.sha256, "@MACHINE@", "Linux "+machine).Replace(script)
-	if _, err := io.WriteString(in, text); err != nil {
-		return fmt.Errorf("the host's shell did not answer: %w", err)
-	}
+	// Who ends without reading it may have said why: that counts more than that it could not be
+	// written.
+	_, _ = io.WriteString(in, text)
 	for {
 		word, err := answer(out)
 		if err != nil {
