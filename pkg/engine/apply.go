@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"vmctl/pkg/fault"
@@ -58,11 +59,16 @@ func (e *Engine) perform(ctx context.Context, machine string, o Op) error {
 		event.Unit, event.Total = progress.Bytes, o.total
 	}
 	e.Sink.Emit(event)
+	// An upload that is given up may report once more, beside what follows.
+	var last atomic.Int64
+	begun := event
 	err := o.run(ctx, e, func(sent int64) {
-		event.Current = sent
-		e.Sink.Emit(event)
+		last.Store(sent)
+		now := begun
+		now.Current = sent
+		e.Sink.Emit(now)
 	})
-	event.Status = progress.Done
+	event.Status, event.Current = progress.Done, last.Load()
 	if err != nil {
 		event.Status, event.Err = progress.Failed, err
 		unknown := ctx.Err() != nil && errors.Is(err, ctx.Err()) || fault.Is(err, fault.Unreachable)
