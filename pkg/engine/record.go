@@ -100,6 +100,10 @@ func RootVolume(machine string) string { return volumePrefix(machine) + "root.qc
 // LogVolume is the name of the file that takes what the serial console prints.
 func LogVolume(machine string) string { return volumePrefix(machine) + "console.log" }
 
+// IsLogVolume says that a volume is such a file, or a piece of one that was put aside: it
+// may grow, and be put aside, while it is read.
+func IsLogVolume(name string) bool { return strings.Contains(name, ".console.log") }
+
 // VarsVolume is the name of the file with the UEFI firmware's variables. They are made
 // from the template of one build of the firmware: without a file of its own for each,
 // Secure Boot would be switched on with no keys that it could check against.

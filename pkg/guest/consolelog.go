@@ -18,8 +18,6 @@ const (
 	// the same: virtlogd puts it aside when it has 2 MiB (max_size in virtlogd.conf), and
 	// begins another.
 	anchorBytes = 64
-	// missedMost is how many looks in a row may fail.
-	missedMost = 5
 )
 
 // read takes in what the console has printed since the last time.
@@ -33,13 +31,13 @@ func (w *watcher) read(ctx context.Context) error {
 		return nil // nothing printed yet
 	}
 	if err != nil {
-		// virtlogd may be putting it aside at this moment.
-		if w.missed++; w.missed < missedMost && !fault.Is(err, fault.Unreachable) && ctx.Err() == nil {
-			return nil
+		// virtlogd may be putting it aside at this moment, again and again where the guest prints
+		// without end. Other signs count as before, and the wait has its own end.
+		if fault.Is(err, fault.Unreachable) || ctx.Err() != nil {
+			return err
 		}
-		return err
+		return nil
 	}
-	w.missed = 0
 	if w.fresh = n > 0; w.fresh {
 		if lines := w.console.lines(); len(lines) > 0 {
 			w.event.Detail = strings.TrimSpace(lines[len(lines)-1])

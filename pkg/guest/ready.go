@@ -100,8 +100,6 @@ type watcher struct {
 	console tail
 	// fresh says that it printed something at the last look.
 	fresh bool
-	// missed is how many looks in a row have failed.
-	missed int
 	// report is the last that was heard.
 	report *Report
 	// sign is another than the report that the guest gave, until settle has passed.

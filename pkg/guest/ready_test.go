@@ -82,7 +82,7 @@ func TestALogThatIsPutAside(t *testing.T) {
 			how, err := wait(t.Context(), h, time.Minute, progress.Discard)
 			assert.Equal(t, want, how)
 			if want == "" {
-				require.ErrorContains(t, err, "stream had I/O failure")
+				require.ErrorContains(t, err, "was not ready within 1m")
 			}
 		})
 	}

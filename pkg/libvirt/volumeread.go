@@ -5,6 +5,8 @@ import (
 	"io"
 
 	golibvirt "libvirt.org/go/libvirt"
+
+	"vmctl/pkg/engine"
 )
 
 // ReadVolume streams a volume's file from an offset to its end.
@@ -40,6 +42,10 @@ func (c *conn) download(ctx context.Context, name string, offset int64, length i
 	why := func(err error) error { return c.explain(doing, err) }
 	return openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
 		download := func(v *golibvirt.StorageVol) error {
+			if engine.IsLogVolume(name) {
+				// libvirt looks for holes as it reads, and gives up on a file that changes meanwhile.
+				return gone(v.Download(s, uint64(offset), uint64(length), 0))
+			}
 			// Holes do not travel; libvirt's client library makes zeros of them.
 			err := v.Download(s, uint64(offset), uint64(length), golibvirt.STORAGE_VOL_DOWNLOAD_SPARSE_STREAM)
 			if unknownFlags(err) { // libvirt < 3.4

@@ -20,7 +20,7 @@ func (h *host) inside(rounds int) []row {
 	require.NoError(h.t, os.WriteFile(filepath.Join(h.project, "domain/inside.yaml"), []byte(definition), 0o644))
 	h.must(h.vmctl, "-C", h.project, "up", "inside")
 	config := filepath.Join(h.dir, "ssh.conf")
-	require.NoError(h.t, os.WriteFile(config, []byte(h.must(h.vmctl, "-C", h.project, "ssh-config", "inside")), 0o600))
+	require.NoError(h.t, os.WriteFile(config, []byte(h.must(h.vmctl, "-C", h.project, "ssh-config")), 0o600))
 	h.must(h.vmctl, "-C", h.project, "ssh", "inside", "true") // its host key is known from here on
 
 	var ours, theirs, console, virsh []run
