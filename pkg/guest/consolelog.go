@@ -31,12 +31,7 @@ func (w *watcher) read(ctx context.Context) error {
 		return nil // nothing printed yet
 	}
 	if err != nil {
-		// virtlogd may be putting it aside at this moment, again and again where the guest prints
-		// without end. Other signs count as before, and the wait has its own end.
-		if fault.Is(err, fault.Unreachable) || ctx.Err() != nil {
-			return err
-		}
-		return nil
+		return err
 	}
 	if w.fresh = n > 0; w.fresh {
 		if lines := w.console.lines(); len(lines) > 0 {

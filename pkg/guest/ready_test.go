@@ -66,28 +66,6 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestALogThatIsPutAside: virtlogd exchanges the file while it is read.
-func TestALogThatIsPutAside(t *testing.T) {
-	for fails, want := range map[int]string{3: guest.ByLogin, 1000: ""} {
-		synctest.Test(t, func(t *testing.T) {
-			h := boot(t, enginetest.Guest{Prints: "example login: "})
-			left := fails
-			h.Each(func(call string) enginetest.Fate {
-				if !strings.HasPrefix(call, "ReadVolume") || left == 0 {
-					return enginetest.Fate{}
-				}
-				left--
-				return enginetest.Fate{Err: fault.New(fault.Other, "stream had I/O failure")}
-			})
-			how, err := wait(t.Context(), h, time.Minute, progress.Discard)
-			assert.Equal(t, want, how)
-			if want == "" {
-				require.ErrorContains(t, err, "was not ready within 1m")
-			}
-		})
-	}
-}
-
 func TestNotReady(t *testing.T) {
 	const printed = "one\r\n\x1b]0;title\x07two\r\nthree"
 	for name, tc := range map[string]struct {
