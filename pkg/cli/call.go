@@ -36,6 +36,8 @@ type call struct {
 	flakes  map[string]namedFlake
 	secrets *hiddenSecrets
 	spaces  *lockSpaces
+	// dirs are found and checked once, when they are first needed.
+	dirs func() (state.Dirs, error)
 	// endTurn lets the next of several machines have its turn; nil where there is one.
 	endTurn func()
 	// building bounds how many images are made at once: evaluating NixOS takes a gigabyte.
@@ -48,6 +50,7 @@ func newCall(deps *Deps, l *line) *call {
 	c := &call{
 		deps: deps, line: l, streams: deps.Streams, flakes: map[string]namedFlake{},
 		hosts: newHosts(), secrets: &hiddenSecrets{values: map[string]string{}}, spaces: &lockSpaces{locks: map[string]*state.Locks{}},
+		dirs:     sync.OnceValues(func() (state.Dirs, error) { return findDirs(deps) }),
 		building: make(chan struct{}, runtime.NumCPU()), saying: &sync.Mutex{}, ssh: &sharedSSH{},
 	}
 	mode, err := ui.ParseMode(c.global("progress"))
@@ -141,10 +144,10 @@ func (c *call) engine(ctx context.Context, uri string, p *project.Project) (*eng
 	return e, nil
 }
 
-// dirs are the directories in which vmctl keeps things; it refuses those that others
+// findDirs finds the directories in which vmctl keeps things; it refuses those that others
 // could write to.
-func (c *call) dirs() (state.Dirs, error) {
-	dirs, err := state.Find(c.deps.getenv)
+func findDirs(deps *Deps) (state.Dirs, error) {
+	dirs, err := state.Find(deps.getenv)
 	if err == nil {
 		err = dirs.Check()
 	}
