@@ -397,3 +397,13 @@ func TestPrintable(t *testing.T) {
 	assert.Equal(t, `"\x1b"`, quoteName("\x1b"))
 	assert.Equal(t, `""`, quoteName(""))
 }
+
+func TestLuksClock(t *testing.T) {
+	t.Parallel()
+	assert.True(t, luksClock(golibvirt.Error{
+		Code:    golibvirt.ERR_INTERNAL_ERROR,
+		Message: "internal error: Child process (/usr/bin/qemu-img create) unexpected exit status 1: qemu-img: v.qcow2: Unable to get accurate CPU usage",
+	}))
+	assert.False(t, luksClock(golibvirt.Error{Code: golibvirt.ERR_INTERNAL_ERROR, Message: "No space left on device"}))
+	assert.False(t, luksClock(nil))
+}

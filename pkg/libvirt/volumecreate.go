@@ -3,6 +3,7 @@ package libvirt
 import (
 	"context"
 	"encoding/xml"
+	"strings"
 
 	golibvirt "libvirt.org/go/libvirt"
 
@@ -61,6 +62,17 @@ func (c *conn) CreateVolume(ctx context.Context, name, format string, size spec.
 	return c.createVolume(ctx, emptyVolume(name, format, size))
 }
 
+// luksTries is how often a LUKS volume is tried: see luksClock.
+const luksTries = 20
+
+// luksClock reports whether QEMU could not tell how fast the host derives keys. It times
+// a few milliseconds of work by the CPU time that the kernel accounts to it, and gives up
+// when that is none (QEMU's crypto/pbkdf.c): on a host that accounts by ticks, a fast CPU
+// is done between two of them once in a few times, by chance.
+func luksClock(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "Unable to get accurate CPU usage")
+}
+
 // CreateEncrypted makes an empty volume in a LUKS container.
 func (c *conn) CreateEncrypted(ctx context.Context, name, format string, size spec.Size, secret string) error {
 	v := emptyVolume(name, format, size)
@@ -91,6 +103,9 @@ func (c *conn) createVolume(ctx context.Context, v newVolume) error {
 	return change(ctx, c, "create volume "+quoteName(v.Name), func(l *golibvirt.Connect) error {
 		return c.withPool(l, func(p *golibvirt.StoragePool) error {
 			made, err := p.StorageVolCreateXML(string(text), 0)
+			for try := 1; try < luksTries && luksClock(err); try++ {
+				made, err = p.StorageVolCreateXML(string(text), 0)
+			}
 			if err != nil {
 				return err
 			}
