@@ -20,7 +20,7 @@
           subPackages = [ "cmd/vmctl" ];
           # libvirt is opened when it is needed rather than linked, so the build takes
           # no headers; the wrapper says where it is.
-          tags = [ "libvirt_dlopen" ];
+          tags = [ "libvirt_dlopen" "urfave_cli_no_docs" ];
           ldflags = [ "-X main.version=${self.shortRev or "dirty"}" ];
           nativeBuildInputs = [ pkgs.makeWrapper ];
           # The tests need a libvirt host of their own: go tool task test.

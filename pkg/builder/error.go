@@ -76,12 +76,12 @@ func (e *Error) Details() string {
 }
 
 // The ways in which versions of nix say that a build failed.
-var buildFailures = []*regexp.Regexp{
-	regexp.MustCompile(`^builder for '(?P<drv>[^']+\.drv)' (?P<why>failed[^\n;,]*)`),
-	regexp.MustCompile(`^[Cc]annot build '(?P<drv>[^']+\.drv)'\.?\s*(?:\n\s*)?Reason: (?P<why>[^\n]*)`),
-	regexp.MustCompile(`(?P<why>failed to produce output path) for output '[^']*' (?:at|of derivation) ['"](?P<drv>[^'"]+)['"]`),
-	regexp.MustCompile(`(?P<why>hash mismatch) in fixed-output derivation '(?P<drv>[^']+)'`),
-	regexp.MustCompile(`^(?:building of|build of) '(?P<drv>[^']+\.drv)(?:[!^*][^']*)?' (?P<why>(?:from .drv file )?(?:failed|timed out)[^\n;:]*)`),
+var buildFailures = []string{
+	`^builder for '(?P<drv>[^']+\.drv)' (?P<why>failed[^\n;,]*)`,
+	`^[Cc]annot build '(?P<drv>[^']+\.drv)'\.?\s*(?:\n\s*)?Reason: (?P<why>[^\n]*)`,
+	`(?P<why>failed to produce output path) for output '[^']*' (?:at|of derivation) ['"](?P<drv>[^'"]+)['"]`,
+	`(?P<why>hash mismatch) in fixed-output derivation '(?P<drv>[^']+)'`,
+	`^(?:building of|build of) '(?P<drv>[^']+\.drv)(?:[!^*][^']*)?' (?P<why>(?:from .drv file )?(?:failed|timed out)[^\n;:]*)`,
 }
 
 // dependencyFailure is a build that only failed because another one did.
@@ -89,7 +89,8 @@ var dependencyFailure = regexp.MustCompile(`\d+ dependenc(?:y|ies)(?: of derivat
 
 // buildFailure finds the derivation in an error.
 func buildFailure(text string) (drv, why string, ok bool) {
-	for _, re := range buildFailures {
+	for _, pattern := range buildFailures {
+		re := regexp.MustCompile(pattern)
 		if m := re.FindStringSubmatch(text); m != nil {
 			// Of an output that was not made only the name says something.
 			why, _, _ := strings.Cut(m[re.SubexpIndex("why")], " at ")

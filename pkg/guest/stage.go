@@ -23,14 +23,14 @@ const (
 // signs are what a console prints at a stage. They are searched for in all it printed.
 var signs = []struct {
 	stage   stage
-	pattern *regexp.Regexp
+	pattern string
 }{
-	{atFirmware, regexp.MustCompile(`SeaBIOS|BdsDxe|UEFI Interactive Shell|Booting from |No bootable device|PXE-E|iPXE`)},
-	{atLoader, regexp.MustCompile("(?i)GRUB|(SYS|EXT|ISO)LINUX|systemd-boot|Loading (Linux|initial ramdisk)|Booting `")},
-	{atKernel, regexp.MustCompile(`Linux version |Decompressing Linux|(?m)^\[ *[0-9]+\.[0-9]{6}\] `)},
-	{atLogin, nil},
-	{atEmergency, regexp.MustCompile(`(?i)You are in (emergency|rescue) mode|\(initramfs\)|Give root password for maintenance|Press Enter for maintenance`)},
-	{atPanic, regexp.MustCompile(`Kernel panic - not syncing`)},
+	{atFirmware, `SeaBIOS|BdsDxe|UEFI Interactive Shell|Booting from |No bootable device|PXE-E|iPXE`},
+	{atLoader, "(?i)GRUB|(SYS|EXT|ISO)LINUX|systemd-boot|Loading (Linux|initial ramdisk)|Booting `"},
+	{atKernel, `Linux version |Decompressing Linux|(?m)^\[ *[0-9]+\.[0-9]{6}\] `},
+	{atLogin, ""},
+	{atEmergency, `(?i)You are in (emergency|rescue) mode|\(initramfs\)|Give root password for maintenance|Press Enter for maintenance`},
+	{atPanic, `Kernel panic - not syncing`},
 }
 
 // unbootable and refused are what firmware says when it finds nothing that it may boot.
@@ -51,7 +51,7 @@ func stageOf(text string) stage {
 		if s.stage == atLogin && at == atEmergency {
 			continue
 		}
-		if s.stage == atLogin && asked(text) || s.pattern != nil && s.pattern.MatchString(text) {
+		if s.stage == atLogin && asked(text) || s.pattern != "" && regexp.MustCompile(s.pattern).MatchString(text) {
 			at = s.stage
 		}
 	}

@@ -57,11 +57,14 @@ type Generation struct {
 // maxState is the most that is read of what a guest says of its system.
 const maxState = 256 << 10
 
-// systemPath is the store path of a system, whose store may be anywhere.
-var systemPath = regexp.MustCompile(`^/[A-Za-z0-9+._?=/-]{1,200}/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,211}$`)
+// systemPath is the store path of a system, whose store may be anywhere, and maxSystem the
+// longest that is taken for one. (A bound in the pattern costs each start of the program.)
+var systemPath = regexp.MustCompile(`^/[A-Za-z0-9+._?=/-]+/[0-9a-z]{32}-[A-Za-z0-9+._?=-]+$`)
+
+const maxSystem = 445
 
 func checkedSystem(text string) string {
-	if systemPath.MatchString(text) && path.Clean(text) == text {
+	if len(text) <= maxSystem && systemPath.MatchString(text) && path.Clean(text) == text {
 		return text
 	}
 	return ""

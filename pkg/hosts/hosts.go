@@ -22,11 +22,13 @@ const maxBytes = 1 << 20
 type Host struct{ Name, URI string }
 
 // name is what a host can be called: nothing that could be a URI or a flag.
-var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+const maxName = 63
 
 // CheckName refuses what can be no name of a host.
 func CheckName(s string) error {
-	if name.MatchString(s) {
+	if len(s) <= maxName && name.MatchString(s) {
 		return nil
 	}
 	return fault.New(fault.Usage, "%q cannot be the name of a host", s).

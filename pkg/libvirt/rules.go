@@ -13,24 +13,28 @@ import (
 // rule recognises what libvirt, QEMU or the kernel said and puts it plainly. Where
 // why or hint contain $1, the match's first group stands for it.
 type rule struct {
-	pattern   *regexp.Regexp
+	pattern   string
 	kind      fault.Kind
 	why, hint string
 }
 
-func (r rule) match(message string) []string { return r.pattern.FindStringSubmatch(message) }
+// match compiles only now: every start of the program would pay for all patterns, and few
+// runs meet an error.
+func (r rule) match(message string) []string {
+	return regexp.MustCompile(r.pattern).FindStringSubmatch(message)
+}
 
 // hostForward is QEMU's complaint about a port that something else listens on.
-var hostForward = regexp.MustCompile(`Could not set up host forwarding rule '(?:tcp|udp):([^']*?)-:`)
+const hostForward = `Could not set up host forwarding rule '(?:tcp|udp):([^']*?)-:`
 
 // rules are tried in order, on errors of calls.
 var rules = []rule{
 	{
-		regexp.MustCompile(`no storage vol with matching name '([^']*)'`),
+		`no storage vol with matching name '([^']*)'`,
 		fault.NotFound, "there is no volume $1", "",
 	},
 	{
-		regexp.MustCompile(`no (domain|network|storage pool) with matching name '([^']*)'`),
+		`no (domain|network|storage pool) with matching name '([^']*)'`,
 		fault.NotFound, "there is no $1 $2", "",
 	},
 	{
@@ -39,146 +43,146 @@ var rules = []rule{
 		"stop what listens there (ss -ltnp shows it), or write auto for the host's port in the definition",
 	},
 	{
-		regexp.MustCompile(`Failed to get (?:shared )?"(?:write|consistent read)" lock`),
+		`Failed to get (?:shared )?"(?:write|consistent read)" lock`,
 		fault.Refused, "another process has its disk image open",
 		"stop the other machine or qemu-img that uses it: a disk can have only one writer",
 	},
 	{
-		regexp.MustCompile(`Cannot access (?:storage file|backing file) '([^']+)'[^:]*\(as uid:(\d+)[^)]*\): Permission denied`),
+		`Cannot access (?:storage file|backing file) '([^']+)'[^:]*\(as uid:(\d+)[^)]*\): Permission denied`,
 		fault.Refused, "QEMU (user id $2) may not read $1",
 		"put the image where that user can reach it (every directory above it needs x), or use qemu:///session",
 	},
 	{
-		regexp.MustCompile(`Could not open '([^']+)': Permission denied`),
+		`Could not open '([^']+)': Permission denied`,
 		fault.Refused, "QEMU may not read $1",
 		"put the image where QEMU's user can reach it (every directory above it needs x), or use qemu:///session",
 	},
 	{
-		regexp.MustCompile(`Cannot access (?:storage file|backing file) '([^']+)'.*: No such file or directory`),
+		`Cannot access (?:storage file|backing file) '([^']+)'.*: No such file or directory`,
 		fault.NotFound, "its disk $1 is not there any more", "vmctl plan shows what up would do about it",
 	},
 	{
-		regexp.MustCompile(`Could not open '([^']+)': No such file or directory`),
+		`Could not open '([^']+)': No such file or directory`,
 		fault.NotFound, "its disk $1 is not there any more", "vmctl plan shows what up would do about it",
 	},
 	{
-		regexp.MustCompile(`cannot set up guest memory.*Cannot allocate memory`),
+		`cannot set up guest memory.*Cannot allocate memory`,
 		fault.Refused, "the host has not that much memory free", "lower memory in the definition, or stop another machine",
 	},
 	{
-		regexp.MustCompile(`No emulator found for arch '([^']+)'`),
+		`No emulator found for arch '([^']+)'`,
 		fault.Refused, "the host has no QEMU for $1 guests", "install it on the host (Debian and Ubuntu: apt install qemu-system)",
 	},
 	{
-		regexp.MustCompile(`No space left on device|Disk quota exceeded`),
+		`No space left on device|Disk quota exceeded`,
 		fault.Refused, "there is no space left on the host's disk",
 		"vmctl doctor shows the free space; vmctl down removes a machine that is not needed, with its disk",
 	},
 	{
-		regexp.MustCompile(`(?i)Could not access KVM kernel module|failed to initialize kvm|KVM is not available|invalid accelerator kvm|domain type 'kvm'|Emulator .* does not support virt type 'kvm'|does not support virttype=kvm`),
+		`(?i)Could not access KVM kernel module|failed to initialize kvm|KVM is not available|invalid accelerator kvm|domain type 'kvm'|Emulator .* does not support virt type 'kvm'|does not support virttype=kvm`,
 		fault.Refused, "KVM does not work on the host",
 		"write accel: tcg in the definition for software emulation; vmctl doctor says what is wrong with KVM",
 	},
 	{
-		regexp.MustCompile(`Failed to connect socket to '([^']*virtlogd[^']*)'`),
+		`Failed to connect socket to '([^']*virtlogd[^']*)'`,
 		fault.Unreachable, "virtlogd, which writes the console's log, is not running",
 		"systemctl start virtlogd.socket, or without systemd: virtlogd -d",
 	},
 	{
-		regexp.MustCompile(`(?i)network backend 'user' is not compiled|Parameter 'type' expects a netdev backend type`),
+		`(?i)network backend 'user' is not compiled|Parameter 'type' expects a netdev backend type`,
 		fault.Refused, "QEMU on the host was built without user-mode networking",
 		"use a libvirt network: set network: default and leave out ports",
 	},
 	{
-		regexp.MustCompile(`(?:domain|network|storage pool|pool) '?([^' ]+)'? already exists with uuid|operation failed: domain '([^']+)' already exists`),
+		`(?:domain|network|storage pool|pool) '?([^' ]+)'? already exists with uuid|operation failed: domain '([^']+)' already exists`,
 		fault.Refused, "one of the same name exists already", "",
 	},
 	{
-		regexp.MustCompile(`domain '?([^' ]+)'? is already defined with uuid`),
+		`domain '?([^' ]+)'? is already defined with uuid`,
 		fault.Refused, "its UUID belongs to domain $1 already", "",
 	},
 	{
-		regexp.MustCompile(`storage vol(?:ume)? (?:name )?(?:'[^']*' )?(?:already exists|exists already|already in use)`),
+		`storage vol(?:ume)? (?:name )?(?:'[^']*' )?(?:already exists|exists already|already in use)`,
 		fault.Refused, "one of the same name exists already", "",
 	},
 	{
-		regexp.MustCompile(`(?i)is already running|Domain is already active|domain is already active`),
+		`(?i)is already running|Domain is already active|domain is already active`,
 		fault.Refused, "it is running already", "",
 	},
 	{
-		regexp.MustCompile(`(?i)domain is not running|domain '?[^' ]*'? is not (?:running|active)`),
+		`(?i)domain is not running|domain '?[^' ]*'? is not (?:running|active)`,
 		fault.Refused, "it is not running", "",
 	},
 	{
-		regexp.MustCompile(`(?i)domain '?[^' ]*'? (?:is )?not paused`),
+		`(?i)domain '?[^' ]*'? (?:is )?not paused`,
 		fault.Refused, "it is not paused", "",
 	},
 	{
-		regexp.MustCompile(`(?i)can't shrink capacity|shrink`),
+		`(?i)can't shrink capacity|shrink`,
 		fault.Refused, "it would become smaller, and what is at its end would be lost", "",
 	},
 	{
-		regexp.MustCompile(`cannot set memory higher than max memory`),
+		`cannot set memory higher than max memory`,
 		fault.Refused, "it was started with less memory and cannot have more without a restart", "vmctl up --restart",
 	},
 	{
-		regexp.MustCompile(`Active channel stream exists`),
+		`Active channel stream exists`,
 		fault.Refused, "somebody else is attached to it", "",
 	},
 	{
-		regexp.MustCompile(`Active console session exists|another console session|console .* is already in use`),
+		`Active console session exists|another console session|console .* is already in use`,
 		fault.Refused, "somebody else is attached to it", "vmctl console --force takes it over",
 	},
 	{
 		// A libvirtd that was killed leaves it, and another user's cannot remove it.
-		regexp.MustCompile(`Couldn't create lock file for device '[^']*' in path '([^']+)': File exists`),
+		`Couldn't create lock file for device '[^']*' in path '([^']+)': File exists`,
 		fault.Refused, "the lock $1 stands in the way: another libvirt holds the console, or was killed while it did",
 		"if nobody is attached: sudo rm $1",
 	},
 	{
-		regexp.MustCompile(`(?i)guest agent is not (?:connected|available|configured)|guest agent is not responding|Guest agent not available`),
+		`(?i)guest agent is not (?:connected|available|configured)|guest agent is not responding|Guest agent not available`,
 		fault.Refused, "the guest agent does not answer", "",
 	},
 	{
-		regexp.MustCompile(`no screens to take screenshot from`),
+		`no screens to take screenshot from`,
 		fault.NotFound, "it has no screen", "write graphics: vnc in the definition, then vmctl up --restart",
 	},
 	{
-		regexp.MustCompile(`couldn't locate a matching dhcp host entry in network '([^']+)'`),
+		`couldn't locate a matching dhcp host entry in network '([^']+)'`,
 		fault.NotFound, "network $1 does not keep it", "",
 	},
 	{
-		regexp.MustCompile(`there is an existing dhcp host entry in network '([^']+)'`),
+		`there is an existing dhcp host entry in network '([^']+)'`,
 		fault.Refused, "network $1 keeps it, or an address for the same card, already", "virsh net-dumpxml $1 shows what is kept",
 	},
 	{
-		regexp.MustCompile(`(?i)virtiofs is not (?:yet )?supported in session mode`),
+		`(?i)virtiofs is not (?:yet )?supported in session mode`,
 		fault.Refused, "libvirt there has no virtiofs in session mode", "use qemu:///system",
 	},
 	{
-		regexp.MustCompile(`network '([^']+)' is not active`),
+		`network '([^']+)' is not active`,
 		fault.Refused, "network $1 is not active", "virsh net-start $1",
 	},
 	{
-		regexp.MustCompile(`No more available PCI (?:slots|addresses)`),
+		`No more available PCI (?:slots|addresses)`,
 		fault.Refused, "the running guest has no room for another device", "restart it: vmctl restart",
 	},
 	{
-		regexp.MustCompile(`(?i)no secret with matching uuid|secret .* does not have a value|no secret value|Secret not found`),
+		`(?i)no secret with matching uuid|secret .* does not have a value|no secret value|Secret not found`,
 		fault.NotFound, "the key of an encrypted volume is not on the host",
 		"restore it: virsh secret-define and secret-set-value; without it nobody can read the volume",
 	},
 	{
-		regexp.MustCompile(`(?i)timed out during operation: cannot acquire state change lock`),
+		`(?i)timed out during operation: cannot acquire state change lock`,
 		fault.Refused, "another operation on it is still running", "wait for it, then run the same command again",
 	},
 	{
-		regexp.MustCompile(`(?i)Unable to find any firmware to satisfy 'efi'`),
+		`(?i)Unable to find any firmware to satisfy 'efi'`,
 		fault.Refused, "the host has no fitting UEFI firmware",
 		"install it on the host (Debian and Ubuntu: apt install ovmf), or write firmware: bios",
 	},
 	{
-		regexp.MustCompile(`requested vcpus is greater than max allowable|failed to find appropriate hotpluggable vcpus|vcpu unplug|hot(?:un)?plug of vcpus`),
+		`requested vcpus is greater than max allowable|failed to find appropriate hotpluggable vcpus|vcpu unplug|hot(?:un)?plug of vcpus`,
 		fault.Refused, "the running guest cannot take this number of CPUs", "restart it: vmctl up --restart",
 	},
 }
@@ -198,7 +202,7 @@ func expand(template string, match []string) string {
 
 // portTaken makes an error about a taken port one that callers can tell; others stay.
 func portTaken(message string, err error) error {
-	m := hostForward.FindStringSubmatch(message)
+	m := rule{pattern: hostForward}.match(message)
 	if m == nil {
 		return err
 	}

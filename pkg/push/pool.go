@@ -19,7 +19,7 @@ type pool struct{ dir *os.File }
 
 // image is what the file of an image is called, and committed what is appended for the
 // one that says that it is whole (engine.BaseVolume, engine.CommitVolume).
-var image = regexp.MustCompile(`^base-[A-Za-z0-9.-]{1,200}\.(qcow2|raw)$`)
+var image = regexp.MustCompile(`^base-[A-Za-z0-9.-]+\.(qcow2|raw)$`)
 
 const committed = ".ok"
 

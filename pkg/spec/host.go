@@ -17,7 +17,7 @@ import (
 // A word without a colon is a host's name, which each user's own configuration explains.
 // Source: https://libvirt.org/uri.html and remote-driver parameters there.
 func CheckHost(uri string) error {
-	if hostName.MatchString(uri) {
+	if regexp.MustCompile(`^` + hostNamePattern + `$`).MatchString(uri) {
 		return nil
 	}
 	bad := func(format string, args ...any) *fault.Error {
@@ -61,9 +61,7 @@ func CheckHost(uri string) error {
 	return checkHostParameters(u, bad)
 }
 
-// hostName is what vmctl host add takes for a name.
-var hostName = regexp.MustCompile(`^` + hostNamePattern + `$`)
-
+// hostNamePattern is what vmctl host add takes for a name.
 const hostNamePattern = `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`
 
 func checkHostParameters(u *url.URL, bad func(string, ...any) *fault.Error) error {

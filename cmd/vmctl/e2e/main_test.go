@@ -42,7 +42,7 @@ func (w withProgram) Run() int {
 }
 
 func build(file string) error {
-	cmd := exec.Command("go", "build", "-tags", "libvirt_dlopen", "-o", file, "vmctl/cmd/vmctl")
+	cmd := exec.Command("go", "build", "-tags", "libvirt_dlopen,urfave_cli_no_docs", "-o", file, "vmctl/cmd/vmctl")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
