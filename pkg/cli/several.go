@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// atOnce is how many machines are worked on together.
-	atOnce = 16
+	// atOnce is how many machines are worked on together: as many as their connections are served at once.
+	atOnce = 5 * connections
 	// connections is over how many connections they are spread. libvirtd serves five calls
 	// of one client at once (max_client_requests in libvirtd.conf).
 	connections = 4

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
 )
@@ -50,8 +52,18 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 		return nil, err
 	}
 	defer unlock()
-	domain, err := found(e.Host.Domains.Domain(ctx, name))
-	if err != nil {
+	var domain *Domain
+	var pool Pool
+	parts, part := errgroup.WithContext(ctx)
+	parts.Go(func() (err error) {
+		domain, err = found(e.Host.Domains.Domain(part, name))
+		return err
+	})
+	parts.Go(func() (err error) {
+		pool, err = e.Host.Pools.Pool(part)
+		return err
+	})
+	if err := parts.Wait(); err != nil {
 		return nil, err
 	}
 	removal := &Removal{Existed: domain != nil, Halted: HaltedAlready}
@@ -72,8 +84,7 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 			}, nil))
 		}
 	}
-	pool, err := e.downPool(ctx, name, domain != nil)
-	if err != nil {
+	if pool, err = e.downPool(ctx, name, pool, domain != nil); err != nil {
 		return nil, err
 	}
 	if pool.State == PoolActive {
@@ -128,12 +139,11 @@ func (r *Removal) made(machine string, files []Volume) []Op {
 // downPool is the pool, active when there is a machine: its root disk would stay behind, and
 // come back with the next up. Without one a pool that is not active is left alone: nothing
 // in it can be in use.
-func (e *Engine) downPool(ctx context.Context, machine string, needed bool) (Pool, error) {
-	pool, err := e.Host.Pools.Pool(ctx)
-	if err != nil || !needed || pool.State == PoolActive {
-		return pool, err
+func (e *Engine) downPool(ctx context.Context, machine string, pool Pool, needed bool) (Pool, error) {
+	if !needed || pool.State == PoolActive {
+		return pool, nil
 	}
-	if err := e.activatePool(ctx, machine); err != nil {
+	if err := e.apply(ctx, &Plan{Machine: machine, Host: e.Host.URI, Ops: poolOps(pool)}); err != nil {
 		return pool, err
 	}
 	return e.Host.Pools.Pool(ctx)

@@ -22,6 +22,9 @@ const acpiAgain = 5 * time.Second
 // halt powers a guest off: by its agent, else by the ACPI power button, and by
 // destroying it when it has not obeyed within timeout or when force is set.
 func (e *Engine) halt(ctx context.Context, name string, timeout time.Duration, force bool) (string, error) {
+	if force || timeout <= 0 {
+		return e.destroy(ctx, name)
+	}
 	watch, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events, err := e.Host.Events.Watch(watch, name)
@@ -34,9 +37,6 @@ func (e *Engine) halt(ctx context.Context, name string, timeout time.Duration, f
 	}
 	if !d.State.Active() {
 		return HaltedAlready, nil
-	}
-	if force || timeout <= 0 {
-		return HaltedDestroyed, e.destroy(ctx, name)
 	}
 	if d.State == StatePaused {
 		// Held CPUs cannot power off.
@@ -80,7 +80,7 @@ func (e *Engine) halt(ctx context.Context, name string, timeout time.Duration, f
 				ID: name + "/halt", Status: progress.Note,
 				Text: name + " did not shut down within " + timeout.String() + ": destroying it",
 			})
-			return HaltedDestroyed, e.destroy(ctx, name)
+			return e.destroy(ctx, name)
 		}
 	}
 }
@@ -98,8 +98,13 @@ func (e *Engine) askAgent(ctx context.Context, name string) <-chan error {
 	return asked
 }
 
-func (e *Engine) destroy(ctx context.Context, name string) error {
-	return e.unlessOff(ctx, name, e.Host.Domains.DestroyDomain(ctx, name))
+// destroy pulls the plug, unless somebody else has.
+func (e *Engine) destroy(ctx context.Context, name string) (string, error) {
+	err := e.Host.Domains.DestroyDomain(ctx, name)
+	if err == nil {
+		return HaltedDestroyed, nil
+	}
+	return HaltedAlready, e.unlessOff(ctx, name, err)
 }
 
 // unlessOff forgives an error that came from the guest having gone off by itself. The

@@ -28,7 +28,10 @@ func (m *Move) cleanOps(s *moveSnapshot) []MoveOp {
 	var ops []MoveOp
 	add := func(o Op) { ops = append(ops, m.here(cleaning, o)) }
 	if s.from.running() && hasArrived(s.to.domain) {
-		add(op(ActionStopDomain, m.Name, "it runs on "+m.ToName, func(ctx context.Context, e *Engine) error { return e.destroy(ctx, m.Name) }, nil))
+		add(op(ActionStopDomain, m.Name, "it runs on "+m.ToName, func(ctx context.Context, e *Engine) error {
+			_, err := e.destroy(ctx, m.Name)
+			return err
+		}, nil))
 	}
 	for _, secret := range s.from.secrets {
 		add(deleteSecret(secret, "it was moved"))

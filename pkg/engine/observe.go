@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -141,18 +143,23 @@ func keepsReadOnly(libvirt string) bool {
 	return err == nil && major >= 11
 }
 
-func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *snapshot) (err error) {
-	if s.pool, err = e.Host.Pools.Pool(ctx); err != nil || s.pool.State != PoolActive {
+func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *snapshot) error {
+	// Nearly always the pool is there: the machine's own volumes are asked for at once.
+	var rootErr, deliveryErr error
+	var early sync.WaitGroup
+	early.Go(func() { s.root, rootErr = found(e.Host.Volumes.Volume(ctx, RootVolume(w.Machine.Name))) })
+	early.Go(func() { deliveryErr = e.observeDelivery(ctx, w.Machine.Name, s) })
+	var err error
+	s.pool, err = e.Host.Pools.Pool(ctx)
+	early.Wait()
+	if err != nil || s.pool.State != PoolActive {
+		s.root, s.delivering.volume = nil, false
 		return err
 	}
-	parts, part := errgroup.WithContext(ctx)
-	parts.Go(func() error { return e.observeVolumes(part, w, s) })
-	parts.Go(func() error { return e.observeDelivery(part, w.Machine.Name, s) })
-	parts.Go(func() (err error) {
-		s.root, err = found(e.Host.Volumes.Volume(part, RootVolume(w.Machine.Name)))
+	if err := cmp.Or(rootErr, deliveryErr); err != nil {
 		return err
-	})
-	if err := parts.Wait(); err != nil || e.inPlace(w.Image) {
+	}
+	if err := e.observeVolumes(ctx, w, s); err != nil || e.inPlace(w.Image) {
 		return err
 	}
 	if s.root != nil && !o.Replace {

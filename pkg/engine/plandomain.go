@@ -168,7 +168,7 @@ func removing(name string, starting *bool) step {
 			if !*starting {
 				return elsewhere(name)
 			}
-			err = e.destroy(ctx, name)
+			_, err = e.destroy(ctx, name)
 		}
 		if err != nil {
 			return err

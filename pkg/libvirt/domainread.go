@@ -126,7 +126,7 @@ func (c *conn) Domain(ctx context.Context, name string) (*engine.Domain, error) 
 
 func readDomain(d *golibvirt.Domain) (*engine.Domain, error) {
 	out := &engine.Domain{}
-	var config *domainXML
+	var config, running *domainXML
 	var persistent bool
 	var parts errgroup.Group
 	parts.Go(func() error {
@@ -136,6 +136,10 @@ func readDomain(d *golibvirt.Domain) (*engine.Domain, error) {
 	})
 	parts.Go(func() (err error) {
 		config, err = readXML(d, golibvirt.DOMAIN_XML_INACTIVE)
+		return err
+	})
+	parts.Go(func() (err error) { // what is defined, when it does not run
+		running, err = readXML(d, 0)
 		return err
 	})
 	parts.Go(func() (err error) {
@@ -159,10 +163,6 @@ func readDomain(d *golibvirt.Domain) (*engine.Domain, error) {
 		var err error
 		out.ManagedSave, err = d.HasManagedSaveImage(0)
 		return out, ignore(err, golibvirt.ERR_NO_SUPPORT)
-	}
-	running, err := readXML(d, 0)
-	if err != nil {
-		return nil, err
 	}
 	live := running.record()
 	out.Live = &engine.Live{

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 
+	"golang.org/x/sync/singleflight"
 	golibvirt "libvirt.org/go/libvirt"
 )
 
@@ -20,6 +21,9 @@ type handle interface {
 type handles[H handle] struct {
 	// gone is what the host says of an object that it does not know.
 	gone golibvirt.ErrorNumber
+
+	// looking lets those who look the same object up at once share one round trip.
+	looking singleflight.Group
 
 	mu     sync.Mutex
 	byName map[string]H
@@ -40,14 +44,27 @@ func (k *handles[H]) with(name string, lookup func(string) (H, error), f func(H)
 		}
 		k.forget(name)
 	}
-	if h, err = lookup(name); err != nil {
+	if _, err, _ = k.looking.Do(name, func() (any, error) { return nil, k.look(name, lookup) }); err != nil {
+		return err
+	}
+	if h, err = k.get(name); err != nil {
+		return err
+	}
+	if h == none { // forgotten by somebody else meanwhile
+		return golibvirt.Error{Code: k.gone, Message: quoteName(name) + " was removed just now"}
+	}
+	defer func() { _ = h.Free() }()
+	return f(h)
+}
+
+// look looks an object up and keeps it.
+func (k *handles[H]) look(name string, lookup func(string) (H, error)) error {
+	h, err := lookup(name)
+	if err != nil {
 		return err
 	}
 	defer func() { _ = h.Free() }()
-	if err := k.keep(name, h); err != nil {
-		return err
-	}
-	return f(h)
+	return k.keep(name, h)
 }
 
 // get gives a handle of the caller's own, or none.

@@ -30,9 +30,12 @@ func (d Dirs) Reports(hostURI string) Notes {
 }
 
 const (
-	noteSuffix = ".json"
-	maxNote    = 64 << 10
+	noteSuffix  = ".json"
+	maxNote     = 64 << 10
+	maxNoteName = 200
 )
+
+var noteName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.+-]*$`)
 
 // Read is the note about a name, or nothing.
 func (n Notes) Read(name string) []byte {
@@ -79,6 +82,5 @@ func (n Notes) Remove(name string) {
 }
 
 func (n Notes) file(name string) (string, bool) {
-	ok := regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.+-]{0,199}$`).MatchString(name)
-	return filepath.Join(n.dir, name+noteSuffix), ok
+	return filepath.Join(n.dir, name+noteSuffix), len(name) <= maxNoteName && noteName.MatchString(name)
 }
