@@ -143,7 +143,7 @@ func (t There) see(ctx context.Context, outPath, path string) (Seen, error) {
 [ -e "$out" ] && f=$(readlink -f -- "$f") && [ -f "$f" ] || exit 3
 link="$dir/${out##*/}"
 if [ -n "${dir##*/}" ] && [ "$(readlink -- "$link")" != "$out" ]; then
-	mkdir -p -- "$dir" && nix-store --realise "$out" --add-root "$link" --indirect >/dev/null || exit 4
+	(umask 077 && mkdir -p -- "$dir") && nix-store --realise "$out" --add-root "$link" --indirect >/dev/null || exit 4
 fi
 open=open p=$f
 [ -n "$(find "$p" -prune -perm -004)" ] || open=closed

@@ -42,12 +42,16 @@ func (e *Engine) List(ctx context.Context, declared []spec.Machine, all bool) ([
 			Name: m.Name, Declared: true, Image: m.Image.String(), Memory: m.Memory, CPUs: m.CPUs, Ports: m.Ports,
 		})
 	}
+	places := make(map[string]int, len(rows))
+	for i, r := range rows {
+		places[r.Name] = i
+	}
 	for _, d := range domains {
-		i := slices.IndexFunc(rows, func(r Row) bool { return r.Declared && r.Name == d.Name })
+		i, known := places[d.Name]
 		switch {
-		case i < 0 && !d.Managed && !all:
+		case !known && !d.Managed && !all:
 			continue
-		case i < 0:
+		case !known:
 			rows = append(rows, Row{Name: d.Name})
 			i = len(rows) - 1
 		}

@@ -25,7 +25,6 @@ func (c *conn) ListDomains(ctx context.Context, reading engine.Reading) ([]engin
 	return read(ctx, c, "list the domains", func(l *golibvirt.Connect) ([]engine.DomainSummary, error) {
 		var rows []engine.DomainSummary
 		var autostart map[string]bool
-		var domains []golibvirt.Domain
 		var parts errgroup.Group
 		parts.Go(func() (err error) {
 			if rows, err = listStates(l); errors.Is(err, golibvirt.ERR_NO_SUPPORT) {
@@ -40,54 +39,88 @@ func (c *conn) ListDomains(ctx context.Context, reading engine.Reading) ([]engin
 		if err := parts.Wait(); err != nil {
 			return nil, err
 		}
-		if reading == engine.WithRecords && slices.ContainsFunc(rows, engine.DomainSummary.Ours) {
-			var err error
-			if domains, err = l.ListAllDomains(0); err != nil {
-				return nil, err
-			}
-			defer free(domains)
-		}
-		gone, err := readRecords(rows, domains)
-		rows = slices.DeleteFunc(rows, func(row engine.DomainSummary) bool { return gone[row.UUID] })
 		for i := range rows {
 			rows[i].Autostart = autostart[rows[i].UUID]
 		}
 		slices.SortFunc(rows, func(a, b engine.DomainSummary) int { return cmp.Compare(a.Name, b.Name) })
+		if reading == engine.Briefly {
+			return rows, nil
+		}
+		var ours []*engine.DomainSummary
+		for i := range rows {
+			if rows[i].Ours() {
+				ours = append(ours, &rows[i])
+			}
+		}
+		gone, err := readRecords(l, ours)
+		if len(gone) > 0 {
+			rows = slices.DeleteFunc(rows, func(row engine.DomainSummary) bool { return gone[row.UUID] })
+		}
 		return rows, err
 	})
 }
 
-// readRecords reads the records of those domains that are given. The first result are
-// those that have gone meanwhile.
-func readRecords(rows []engine.DomainSummary, domains []golibvirt.Domain) (map[string]bool, error) {
-	handles := make(map[string]*golibvirt.Domain, len(domains))
-	for i := range domains {
-		uuid, err := domains[i].GetUUIDString()
-		if err != nil {
-			return nil, err
-		}
-		handles[uuid] = &domains[i]
+// readRecords reads the records of domains. The first result are those that have gone
+// meanwhile.
+func readRecords(l *golibvirt.Connect, rows []*engine.DomainSummary) (map[string]bool, error) {
+	lookup, done, err := handlesFor(l, len(rows))
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	absentees := make([]bool, len(rows))
 	var parts errgroup.Group
 	parts.SetLimit(underWay)
-	for i := range rows {
-		d := handles[rows[i].UUID]
-		if d == nil || !rows[i].Ours() {
-			continue
-		}
+	for i, row := range rows {
 		parts.Go(func() error {
-			err := readRecord(d, &rows[i])
+			d, err := lookup(row.UUID)
+			if err == nil {
+				err = readRecord(d, row)
+				_ = d.Free()
+			}
 			absentees[i] = absent(err)
 			return ignore(err, notFound...)
 		})
 	}
-	err := parts.Wait()
+	err = parts.Wait()
 	gone := map[string]bool{}
 	for i, is := range absentees {
-		gone[rows[i].UUID] = is
+		if is {
+			gone[rows[i].UUID] = true
+		}
 	}
 	return gone, err
+}
+
+// few is for how many domains it is quicker to ask for each than for all of a host's.
+const few = 4
+
+// handlesFor gives handles by UUID, of some of a host's domains. Each is freed by who gets
+// it, the rest when done is called.
+func handlesFor(l *golibvirt.Connect, some int) (lookup func(uuid string) (*golibvirt.Domain, error), done func(), err error) {
+	if some <= few {
+		return l.LookupDomainByUUIDString, func() {}, nil
+	}
+	domains, err := l.ListAllDomains(0)
+	if err != nil {
+		return nil, nil, err
+	}
+	byUUID := make(map[string]*golibvirt.Domain, len(domains))
+	for i := range domains {
+		uuid, err := domains[i].GetUUIDString()
+		if err != nil {
+			free(domains)
+			return nil, nil, err
+		}
+		byUUID[uuid] = &domains[i]
+	}
+	return func(uuid string) (*golibvirt.Domain, error) {
+		d := byUUID[uuid]
+		if d == nil {
+			return nil, golibvirt.Error{Code: golibvirt.ERR_NO_DOMAIN}
+		}
+		return d, d.Ref()
+	}, func() { free(domains) }, nil
 }
 
 func readRecord(d *golibvirt.Domain, row *engine.DomainSummary) error {
