@@ -106,24 +106,22 @@ func (c *call) start(ctx context.Context, name string, w waiting) (*startResult,
 		return nil, c.known(ctx, t, e, err)
 	}
 	r := &startResult{Name: name, Host: e.Host.URI, Started: did.Booted, reach: c.reachOf(name, nil)}
-	x := expected{attachment: attached, watched: watched{e, name, did.Delivering}, started: did.Booted}
+	x := expected{
+		attachment: attached, watched: watched{e, name, did.Delivering}, started: did.Booted,
+		network: did.Record.Network, ports: did.Record.Ports,
+	}
 	if t.machine != nil {
 		x.ready = t.machine.Ready
-	}
-	if d, err := e.Managed(ctx, name); err == nil {
-		x.network, x.ports = d.Record.Network, d.Record.Ports
 	}
 	c.waits()
 	stopped, err := c.follow(ctx, x, w, &r.Ready)
 	if err != nil || stopped {
 		return r, err
 	}
-	if d, err := e.Managed(ctx, name); err == nil {
-		if r.Ready != "" {
-			c.waitAddress(ctx, e.Host, name, d.Record.Network)
-		}
-		r.reach = c.reach(ctx, e.Host, name, d.Record.Network, d.Record.Ports)
+	if r.Ready != "" {
+		c.waitAddress(ctx, e.Host, name, did.Record.Network)
 	}
+	r.reach = c.reach(ctx, e.Host, name, did.Record.Network, did.Record.Ports)
 	c.sayStart(r, time.Since(began))
 	return r, nil
 }

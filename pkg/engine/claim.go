@@ -36,9 +36,13 @@ func (e *Engine) claimed(ctx context.Context, volume string) error {
 	deadline := time.Now().Add(claimTime)
 	for {
 		n, _ := parseBase(volume)
-		all, err := e.Host.Volumes.ListVolumes(ctx, basePrefix+n.id+".")
+		names, err := e.Host.Volumes.KnownVolumes(ctx, basePrefix+n.id+".")
 		if err != nil {
 			return err
+		}
+		all := make([]Volume, len(names))
+		for i, name := range names {
+			all[i].Name = name
 		}
 		var copies []*baseCopy
 		for _, b := range readBases(all) {

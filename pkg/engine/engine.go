@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"vmctl/pkg/fault"
@@ -140,7 +141,7 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 			return nil, err
 		}
 		first = append(first, pool...)
-		release, err := e.lease(ctx, w.Image.ID)
+		release, err := e.lease(ctx, w.Image.ID, slices.Contains(seen.uploads, e.leaseOn(w.Image.ID)))
 		if err != nil {
 			return nil, err
 		}
@@ -166,8 +167,16 @@ func (e *Engine) lookAgain(ctx context.Context, w Wanted, o Options, seen *snaps
 	if pool {
 		return e.Plan(ctx, w, o)
 	}
-	if err := e.observeBase(ctx, w, seen); err != nil {
+	// No name is ever given twice: while the names are the same, all is.
+	names, err := e.Host.Volumes.KnownVolumes(ctx, basePrefix+w.Image.ID+".")
+	if err != nil {
 		return nil, err
+	}
+	own := func(name string) bool { return name == e.leaseOn(w.Image.ID) }
+	if !slices.Equal(slices.DeleteFunc(names, own), slices.DeleteFunc(slices.Clone(seen.uploads), own)) {
+		if err := e.observeBase(ctx, w, seen); err != nil {
+			return nil, err
+		}
 	}
 	return e.plan(w, seen, o)
 }

@@ -66,6 +66,9 @@ type Volumes interface {
 	// ListVolumes gives those whose name begins with the prefix, after asking the
 	// host to look at the directory again.
 	ListVolumes(ctx context.Context, prefix string) ([]Volume, error)
+	// KnownVolumes gives the names that begin with the prefix, sorted, and asks nobody to look
+	// at the directory: what vmctl made or removed, on whatever client, the host knows.
+	KnownVolumes(ctx context.Context, prefix string) ([]string, error)
 	// CreateOverlay makes a qcow2 volume that lies on a base.
 	CreateOverlay(ctx context.Context, name string, size spec.Size, base Base) error
 	// CreateVolume makes an empty volume of a format.

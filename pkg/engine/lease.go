@@ -22,11 +22,16 @@ const staleAfter = time.Hour
 // full, or dead, must not hold it.
 const partingTime = 500 * time.Millisecond
 
+// leaseOn is the name of the client's lease on an image.
+func (e *Engine) leaseOn(image string) string {
+	return baseName{id: image, role: leaseSuffix, client: e.Token.Client}.String()
+}
+
 // lease says to other clients that a root disk is about to be laid on an image. The
-// caller has the image's lock and looks for the image after this. The lease is given
-// back also when ctx has ended.
-func (e *Engine) lease(ctx context.Context, image string) (release func(), err error) {
-	name := baseName{id: image, role: leaseSuffix, client: e.Token.Client}.String()
+// caller has the image's lock, has seen whether a run that was killed left a lease, and
+// looks for the image after this. The lease is given back also when ctx has ended.
+func (e *Engine) lease(ctx context.Context, image string, left bool) (release func(), err error) {
+	name := e.leaseOn(image)
 	remove := func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 		defer cancel()
@@ -45,11 +50,7 @@ func (e *Engine) lease(ctx context.Context, image string) (release func(), err e
 		case <-time.After(partingTime):
 		}
 	}
-	left, err := found(e.Host.Volumes.Volume(ctx, name))
-	if err != nil {
-		return nil, err
-	}
-	if left != nil { // by a run of ours that was killed; it has to be young
+	if left { // it has to be young
 		release()
 	}
 	if err := e.Host.Volumes.CreateVolume(ctx, name, "raw", 0); err != nil {

@@ -83,6 +83,8 @@ type Started struct {
 	Booted bool
 	// Delivering says that Deliver has to follow.
 	Delivering bool
+	// Record is what the machine was made from.
+	Record *Record
 }
 
 // Start boots a machine as it was defined last, whatever its definition says now.
@@ -92,12 +94,14 @@ func (e *Engine) Start(ctx context.Context, name string, o StartOptions) (Starte
 		return Started{}, err
 	}
 	defer unlock()
-	if d, err := e.managed(ctx, name); err != nil {
-		return Started{}, err
-	} else if err := e.unmoved(d); err != nil {
+	p, err := e.pushing(ctx, name, o.Delivery)
+	if err != nil {
 		return Started{}, err
 	}
-	return e.start(ctx, name, o)
+	if err := e.unmoved(p.s.domain); err != nil {
+		return Started{}, err
+	}
+	return e.bootPlanned(ctx, p, o)
 }
 
 // start is Start for callers that have the machine's lock.
@@ -106,6 +110,10 @@ func (e *Engine) start(ctx context.Context, name string, o StartOptions) (Starte
 	if err != nil {
 		return Started{}, err
 	}
+	return e.bootPlanned(ctx, p, o)
+}
+
+func (e *Engine) bootPlanned(ctx context.Context, p *planner, o StartOptions) (Started, error) {
 	d := p.s.domain
 	p.o.BeforeBoot = o.BeforeBoot
 	if !d.State.Active() {
@@ -118,5 +126,5 @@ func (e *Engine) start(ctx context.Context, name string, o StartOptions) (Starte
 	p.dropLeft()
 	p.boot()
 	p.handRunning(nil)
-	return Started{Booted: p.plan.has(ActionStartDomain), Delivering: p.plan.has(ActionHandOver)}, e.apply(ctx, p.plan)
+	return Started{Booted: p.plan.has(ActionStartDomain), Delivering: p.plan.has(ActionHandOver), Record: d.Record}, e.apply(ctx, p.plan)
 }

@@ -218,9 +218,13 @@ func (m *Move) lease(ctx context.Context, s *moveSnapshot, image string) (func()
 		return nil, err
 	}
 	err = m.To.apply(ctx, &Plan{Machine: m.Name, Host: m.To.Host.URI, Ops: poolOps(s.to.pool)})
+	var left []string
+	if err == nil {
+		left, err = m.To.Host.Volumes.KnownVolumes(ctx, m.To.leaseOn(image))
+	}
 	if err == nil {
 		var release func()
-		if release, err = m.To.lease(ctx, image); err == nil {
+		if release, err = m.To.lease(ctx, image, len(left) > 0); err == nil {
 			return func() { release(); unlock() }, nil
 		}
 	}

@@ -25,6 +25,8 @@ type snapshot struct {
 	base       *Volume
 	unfinished []*baseCopy
 	resumable  *baseCopy
+	// uploads are the names of all volumes that have to do with the image.
+	uploads []string
 	// media are the wanted media with their content; mediaVolumes are the names of the
 	// volumes and markers that there are of these, and of others that may be left.
 	media        []medium
@@ -185,8 +187,11 @@ func (e *Engine) findRoot(ctx context.Context, machine string, s *snapshot) erro
 
 // observeBase reads the uploads of an image.
 func (e *Engine) observeBase(ctx context.Context, w Wanted, s *snapshot) error {
-	s.base, s.unfinished = nil, nil
+	s.base, s.unfinished, s.uploads = nil, nil, nil
 	uploads, err := e.Host.Volumes.ListVolumes(ctx, basePrefix+w.Image.ID+".")
+	for _, v := range uploads {
+		s.uploads = append(s.uploads, v.Name)
+	}
 	for _, b := range readBases(uploads) {
 		s.unfinished, s.resumable = b.unfinished(e.Token.Client), b.resumable(w.Image.Format, e.Token.Client)
 		if found := b.usable(w.Image.Format, e.Token.Client); found != nil {

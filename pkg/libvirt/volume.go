@@ -177,6 +177,29 @@ func (c *conn) ListVolumes(ctx context.Context, prefix string) ([]engine.Volume,
 	})
 }
 
+// KnownVolumes lists without a refresh: libvirt keeps account of what goes through it.
+func (c *conn) KnownVolumes(ctx context.Context, prefix string) ([]string, error) {
+	return read(ctx, c, "list the volumes of storage pool "+PoolName, func(l *golibvirt.Connect) (names []string, err error) {
+		err = c.withPool(l, func(p *golibvirt.StoragePool) error {
+			volumes, err := p.ListAllStorageVolumes(0)
+			if err != nil {
+				return err
+			}
+			for i := range volumes {
+				name, failed := volumes[i].GetName()
+				if strings.HasPrefix(name, prefix) {
+					names = append(names, name)
+				}
+				err = cmp.Or(err, failed)
+				_ = volumes[i].Free()
+			}
+			slices.Sort(names)
+			return err
+		})
+		return names, err
+	})
+}
+
 // readVolumes reads those whose name begins with the prefix, many at once.
 func readVolumes(volumes []golibvirt.StorageVol, prefix string) ([]engine.Volume, error) {
 	found := make([]*engine.Volume, len(volumes))

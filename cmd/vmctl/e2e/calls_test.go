@@ -20,6 +20,7 @@ func TestCalls(t *testing.T) {
 	p := root(t)
 	link := testenv.RPC(t, 0)
 	pr := p.project(t)
+	pr.write(t, "domain/second.yaml", "image: images/tiny\nmemory: 64MiB\nnetwork: none\n")
 	pr.ok(t, "build", "tiny")
 	far := link.Remote(t)
 	for _, c := range []struct {
@@ -29,17 +30,18 @@ func TestCalls(t *testing.T) {
 	}{
 		{link.URI(), []string{"up", "--no-wait", "tiny"}, 20}, // and may have to make the pool
 		{link.URI(), []string{"up", "--no-wait", "tiny"}, 19},
-		{link.URI(), []string{"down", "--force", "tiny"}, 54},
+		{link.URI(), []string{"down", "--force", "tiny"}, 27},
 		{link.URI(), []string{"up", "--no-wait", "tiny"}, 20},
 		{link.URI(), []string{"list"}, 10},
-		{link.URI(), []string{"down", "--force", "tiny"}, 54},
+		{link.URI(), []string{"down", "--force", "tiny"}, 27},
 		{link.URI(), []string{"list", "--all"}, 8},
-		{far, []string{"up", "--no-wait", "tiny"}, 38}, // and uploads the image, and looks whether it is still there
+		{far, []string{"up", "--no-wait", "tiny"}, 30}, // and uploads the image, and looks whether it is still there
 		{far, []string{"up", "--no-wait", "tiny"}, 19},
+		{far, []string{"up", "--no-wait", "second"}, 28},
 		{far, []string{"info", "tiny"}, 20},
-		{far, []string{"stop", "--force", "tiny"}, 32},
-		{far, []string{"start", "--no-wait", "tiny"}, 34},
-		{far, []string{"down", "--force", "tiny"}, 75},
+		{far, []string{"stop", "--force", "tiny"}, 18},
+		{far, []string{"start", "--no-wait", "tiny"}, 19},
+		{far, []string{"down", "--force", "tiny"}, 33},
 	} {
 		link.Reset()
 		pr.ok(t, append([]string{"-c", c.on}, c.args...)...)

@@ -77,7 +77,14 @@ func volumeNames(s *suite) {
 	require.Len(s, some, 1)
 	require.Empty(s, some[0].Backing)
 
+	names, err := volumes.KnownVolumes(ctx, "")
+	s.ok(err)
+	require.Equal(s, []string{"a.qcow2", "base.raw"}, names)
+
 	s.ok(volumes.DeleteVolume(ctx, "a.qcow2"))
+	names, err = volumes.KnownVolumes(ctx, "a")
+	s.ok(err)
+	require.Empty(s, names)
 	_, err = volumes.Volume(ctx, "a.qcow2")
 	s.is(fault.NotFound, err, "reading a volume that was deleted")
 }

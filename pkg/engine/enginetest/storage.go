@@ -183,6 +183,23 @@ func (h *Host) ListVolumes(ctx context.Context, prefix string) ([]engine.Volume,
 	})
 }
 
+// KnownVolumes implements engine.Volumes.
+func (h *Host) KnownVolumes(ctx context.Context, prefix string) ([]string, error) {
+	return read(ctx, h, "KnownVolumes", on(prefix), func() ([]string, error) {
+		if err := h.activePool(); err != nil {
+			return nil, err
+		}
+		var names []string
+		for _, v := range h.volumes {
+			if strings.HasPrefix(v.Name, prefix) && !v.hidden {
+				names = append(names, v.Name)
+			}
+		}
+		slices.Sort(names)
+		return names, nil
+	})
+}
+
 // CreateOverlay implements engine.Volumes.
 func (h *Host) CreateOverlay(ctx context.Context, name string, size spec.Size, base engine.Base) error {
 	return change(ctx, h, "CreateOverlay", on(name, size), func() error {
