@@ -165,7 +165,7 @@ func (m *Move) Run(ctx context.Context, o MoveOptions) (*Moved, error) {
 		}
 	}
 	moved.Started, moved.Running = plan.starts, plan.starts || plan.Way == WayLive || s.to.running()
-	moved.Delivering = plan.starts && o.Start.Delivery != nil
+	moved.Delivering = plan.starts && o.Start.Delivery != nil && !o.Start.Delivery.byFirmware()
 	return moved, m.finish(ctx, s.from.domain, o)
 }
 

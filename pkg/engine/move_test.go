@@ -453,6 +453,43 @@ func TestMoveSecrets(t *testing.T) {
 	assert.Empty(t, p.a.VolumeNames())
 }
 
+// TestMoveFirmwareSecrets: the files that QEMU read them from are the first host's. So the guest is
+// stopped, finds them in files of the other host at its boot there, and wherever that is killed,
+// the next migrate leaves neither host with any.
+func TestMoveFirmwareSecrets(t *testing.T) {
+	w := byFirmware()
+	w.Image = inFile(t).Image
+	options := func(p *pair, way engine.Way) engine.MoveOptions {
+		o := p.options(way)
+		o.Start.Delivery = byFirmware().Delivery
+		return o
+	}
+	p := newPair(t, w)
+	_, err := p.move(p.a, p.b).Run(t.Context(), options(p, engine.WayLive))
+	require.ErrorContains(t, err, "its firmware holds secrets that are handed over at a boot")
+	assert.Contains(t, fault.HintOf(err), "migrate --cold")
+	assert.Empty(t, p.a.Changes())
+	assert.Empty(t, p.b.Changes())
+	for n := 1; ; n++ {
+		p := newPair(t, w)
+		var moved *engine.Moved
+		came := p.cutAt(n, func() { moved, _ = p.move(p.a, p.b).Run(t.Context(), options(p, engine.WayAuto)) })
+		if came {
+			_, err := p.move(p.a, p.b).Run(t.Context(), options(p, engine.WayAuto))
+			require.NoError(t, err)
+		}
+		p.whole(t, p.b, p.a, true)
+		assert.Equal(t, canary, string(p.b.Taken("example")))
+		nothingSecret(t, p.b)
+		require.False(t, t.Failed(), "at call %d", n)
+		if !came {
+			assert.Equal(t, engine.WayCold, moved.Plan.Way)
+			assert.False(t, moved.Delivering, "the guest has nothing to give back")
+			return
+		}
+	}
+}
+
 // TestMoveInterrupted is Ctrl-C at each call: the machine runs on, where it was or where it
 // has come, and nothing is left on the other host.
 func TestMoveInterrupted(t *testing.T) {

@@ -12,12 +12,33 @@ func (m *Move) finishOps(s *moveSnapshot, o MoveOptions) []MoveOp {
 	}
 	if s.starts() {
 		ops = append(ops, m.startOp(o))
+	} else {
+		ops = append(ops, m.forgetOps(s)...)
 	}
 	if s.to.arriving {
 		ops = append(ops, m.there(settling, deleteVolume(ArrivingVolume(m.Name), "it is there")))
 	}
 	if s.from.domain != nil {
 		ops = append(ops, m.cleanOps(s)...)
+	}
+	return ops
+}
+
+// forgetOps leave nothing of the secrets that a boot on the other host was cut short with.
+func (m *Move) forgetOps(s *moveSnapshot) []MoveOp {
+	p := &planner{e: m.To, s: &snapshot{domain: s.to.domain}, plan: &Plan{}}
+	p.w.Machine.Name = m.Name
+	p.s.delivering.lent = lent(s.to.domain)
+	for _, v := range s.to.volumes {
+		if isFirmware(m.Name, v.Name) {
+			p.s.delivering.files = append(p.s.delivering.files, v)
+		}
+		p.s.delivering.volume = p.s.delivering.volume || v.Name == DeliveryVolume(m.Name)
+	}
+	p.dropDelivery()
+	var ops []MoveOp
+	for _, o := range p.plan.Ops {
+		ops = append(ops, m.there(settling, o))
 	}
 	return ops
 }
