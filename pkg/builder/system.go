@@ -72,13 +72,42 @@ func configured(ref Ref) (Ref, goal, error) {
 // BuildSystem builds the system in a flake's image, and not the image. rootDir is as for
 // Build. It gives the system's store path.
 func (b *Builder) BuildSystem(ctx context.Context, ref Ref, rootDir string, refresh bool) (string, error) {
-	b.emit(ref, progress.Event{Status: progress.Working})
-	path, err := b.buildSystem(ctx, ref, rootDir, refresh)
+	return b.tellBuild(ref, "", func() (string, error) { return b.buildSystem(ctx, ref, rootDir, refresh) })
+}
+
+// BuildSystemThere is BuildSystem on another machine, as BuildThere is Build. The system
+// stays there, kept by a link of the machine's until LetGo.
+func (b *Builder) BuildSystemThere(ctx context.Context, ref Ref, at There, refresh bool) (string, error) {
+	return b.tellBuild(ref, " on "+at.Host.Name, func() (string, error) {
+		ref, goal, err := configured(ref)
+		if err != nil {
+			return "", err
+		}
+		x, err := b.examine(ctx, ref, goal, refresh)
+		if err != nil {
+			return "", err
+		}
+		res, err := b.realiseThere(ctx, ref, x, x.wrapper+"#system", at)
+		if err != nil {
+			return "", err
+		}
+		return res.OutPath, at.hold(ctx, res.OutPath)
+	})
+}
+
+// tellBuild shows how a build of a system goes.
+func (b *Builder) tellBuild(ref Ref, where string, build func() (string, error)) (string, error) {
+	tell := func(e progress.Event) {
+		e.ID, e.Text = ref.task(), "build "+ref.subject()+where
+		b.sink.Emit(e)
+	}
+	tell(progress.Event{Status: progress.Working})
+	path, err := build()
 	if err != nil {
-		b.emit(ref, progress.Event{Status: progress.Failed, Err: err})
+		tell(progress.Event{Status: progress.Failed, Err: err})
 		return "", err
 	}
-	b.emit(ref, progress.Event{Status: progress.Done, Detail: path})
+	tell(progress.Event{Status: progress.Done, Detail: path})
 	return path, nil
 }
 
@@ -118,9 +147,14 @@ type Target struct {
 	Host, Config string
 	// Sudo lets nix there work as root, where the login is not.
 	Sudo bool
+	// From is where the path is; nil is here. Config says how to get there, too.
+	From *There
 	// Machine is what people call it.
 	Machine string
 }
+
+// sshOptions is the environment variable that tells nix's ssh.
+func (t Target) sshOptions() string { return "NIX_SSHOPTS=-F " + t.Config }
 
 // Copied is what a copy came to.
 type Copied struct {
@@ -143,11 +177,11 @@ func (b *Builder) Copy(ctx context.Context, path string, to Target) (Copied, err
 	}), ref)
 	cmd := proc.Cmd{
 		Path: b.nix, Args: b.copyArgv(path, to), OnStderr: t.line,
-		Env: append(b.environ(), "NIX_SSHOPTS=-F "+to.Config),
+		Env: append(b.environ(), to.sshOptions()),
 	}
 	b.log.DebugContext(ctx, "run", "cmd", cmd)
 	_, err := proc.Run(ctx, cmd)
-	done := Copied{Paths: len(t.copies), Bytes: b.sizes(ctx, t.copies)}
+	done := Copied{Paths: len(t.copies), Bytes: b.sizes(ctx, t.copies, to)}
 	if err != nil {
 		err = b.copyError(ctx, to, t, err)
 		event.Status, event.Err = progress.Failed, err
@@ -161,13 +195,16 @@ func (b *Builder) Copy(ctx context.Context, path string, to Target) (Copied, err
 
 // sizes is what store paths take together, 0 where nix does not say: older ones tell of no
 // bytes while they copy.
-func (b *Builder) sizes(ctx context.Context, paths []string) (sum int64) {
+func (b *Builder) sizes(ctx context.Context, paths []string, to Target) (sum int64) {
 	const most = 5000 // a command line takes no more
 	if len(paths) == 0 || len(paths) > most {
 		return 0
 	}
 	args := append([]string{"--extra-experimental-features", "nix-command", "path-info", "--size"}, b.settings...)
-	res, err := proc.Run(ctx, proc.Cmd{Path: b.nix, Args: append(append(args, "--"), paths...), Env: b.environ()})
+	if to.From != nil {
+		args = append(args, "--store", to.From.store())
+	}
+	res, err := proc.Run(ctx, proc.Cmd{Path: b.nix, Args: append(append(args, "--"), paths...), Env: append(b.environ(), to.sshOptions())})
 	if err != nil {
 		return 0
 	}
@@ -193,6 +230,9 @@ func (b *Builder) copyArgv(path string, to Target) []string {
 		program = "sudo%20-n%20nix-store"
 	}
 	argv := append([]string{"--extra-experimental-features", "nix-command", "copy"}, b.settings...)
+	if to.From != nil {
+		argv = append(argv, "--from", to.From.store())
+	}
 	return append(argv, "--no-check-sigs", "--to", "ssh://"+to.Host+"?remote-program="+program, "--log-format", "internal-json", "--", path)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vmctl/pkg/fault"
+	"vmctl/pkg/ssh"
 )
 
 func TestSystemOfAWrappedConfiguration(t *testing.T) {
@@ -102,7 +103,7 @@ func TestCopy(t *testing.T) {
 	l := newLab(t, map[string]string{"flake.nix": goodFlake()})
 	res, err := l.build(l.ref())
 	require.NoError(t, err)
-	ssh := filepath.Join(filepath.Dir(l.calls), "bin/ssh")
+	program := filepath.Join(filepath.Dir(l.calls), "bin/ssh")
 	argv := filepath.Join(t.TempDir(), "argv")
 	for says, test := range map[string]struct {
 		want string
@@ -113,7 +114,7 @@ func TestCopy(t *testing.T) {
 		"error: writing to file: No space left on device":    {"its disk is full", fault.Refused},
 		"ssh: connect to host web port 22: Connection reset": {"could not be copied to web", fault.Other},
 	} {
-		require.NoError(t, os.WriteFile(ssh, fmt.Appendf(nil, "#!/bin/sh\necho \"$*\" >%s\necho '%s' >&2\nexit 255\n", argv, says), 0o755))
+		require.NoError(t, os.WriteFile(program, fmt.Appendf(nil, "#!/bin/sh\necho \"$*\" >%s\necho '%s' >&2\nexit 255\n", argv, says), 0o755))
 		_, err = l.Copy(t.Context(), res.OutPath, Target{Host: "web", Config: "/tmp/config", Machine: "web", Sudo: true})
 		require.ErrorContains(t, err, test.want)
 		assert.Equal(t, test.kind, fault.KindOf(err))
@@ -126,7 +127,9 @@ func TestCopy(t *testing.T) {
 		"--extra-experimental-features", "nix-command", "copy", "--no-check-sigs", "--to", "ssh://web?remote-program=nix-store",
 		"--log-format", "internal-json", "--", "/nix/store/x",
 	}, l.copyArgv("/nix/store/x", Target{Host: "web"}))
-	assert.Positive(t, l.sizes(t.Context(), []string{res.OutPath}))
+	assert.Contains(t, strings.Join(l.copyArgv("/nix/store/x", Target{Host: "web", From: &There{Host: &ssh.Host{Name: "server"}}}), " "),
+		"--from ssh://server --no-check-sigs --to ssh://web?")
+	assert.Positive(t, l.sizes(t.Context(), []string{res.OutPath}, Target{}))
 	assert.Equal(t, int64(3000448), parseSizes("/nix/store/a\t    3000112\n/nix/store/b\t   336\nwarning\n"))
 	assert.Equal(t, "2 store paths, 1.0MiB", Copied{2, 1 << 20}.String())
 	assert.Equal(t, "all of it was there", Copied{}.String())

@@ -92,7 +92,7 @@ func (b *Builder) buildThere(ctx context.Context, ref Ref, at There, refresh boo
 	if err != nil {
 		return Result{}, Seen{}, err
 	}
-	res, err := b.realiseThere(ctx, ref, x, at)
+	res, err := b.realiseThere(ctx, ref, x, x.installable, at)
 	if err != nil {
 		return Result{}, Seen{}, err
 	}
@@ -110,16 +110,16 @@ func (b *Builder) buildThere(ctx context.Context, ref Ref, at There, refresh boo
 // store are used for what each is good at: ssh:// asks for all that is missing at once,
 // where ssh-ng:// of many versions asks for each path (NixOS/nix#3372), and only ssh-ng://
 // builds what was evaluated here.
-func (b *Builder) realiseThere(ctx context.Context, ref Ref, x examined, at There) (Result, error) {
+func (b *Builder) realiseThere(ctx context.Context, ref Ref, x examined, installable string, at There) (Result, error) {
 	t := newTracker(b.sink, ref)
 	there := *b
 	there.env = append(slices.Clone(b.env), "NIX_SSHOPTS="+strings.Join(at.Host.Options(), " "))
-	_, err := there.run(ctx, t, there.argv("copy", []string{"--derivation", "--to", "ssh://" + at.Host.Name}, x.installable))
+	_, err := there.run(ctx, t, there.argv("copy", []string{"--derivation", "--to", at.store()}, installable))
 	if err != nil {
 		return Result{}, b.unbuilt(ctx, ref, t, x, err)
 	}
 	args := []string{"--no-link", "--eval-store", "auto", "--store", "ssh-ng://" + at.Host.Name}
-	out, err := there.run(ctx, t, there.argv("build", args, x.installable))
+	out, err := there.run(ctx, t, there.argv("build", args, installable))
 	if err != nil {
 		return Result{}, b.unbuilt(ctx, ref, t, x, err)
 	}
@@ -130,27 +130,53 @@ func (b *Builder) realiseThere(ctx context.Context, ref Ref, x examined, at Ther
 	return res, nil
 }
 
+// store is the store there, as nix is told of it.
+func (t There) store() string { return "ssh://" + t.Host.Name }
+
 // roots is the directory of the links of all spaces, in the words of the shell there.
 const roots = `"${XDG_STATE_HOME:-$HOME/.local/state}/vmctl/gcroots"`
 
 // dir is the directory of the machine's links.
 func (t There) dir() string { return roots + "/" + ssh.Quote(t.Space+"/"+t.Machine) }
 
+// holding makes a link in $dir keep $out, unless the directory is nobody's.
+const holding = `link="$dir/${out##*/}"
+if [ -n "${dir##*/}" ] && [ "$(readlink -- "$link")" != "$out" ]; then
+	(umask 077 && mkdir -p -- "$dir") && nix-store --realise "$out" --add-root "$link" --indirect >/dev/null || exit 4
+fi`
+
+// hold keeps an output there from garbage collection until it is let go.
+func (t There) hold(ctx context.Context, outPath string) error {
+	if _, err := t.Host.Run(ctx, fmt.Sprintf("out=%s dir=%s\n%s", ssh.Quote(outPath), t.dir(), holding)); err != nil {
+		return t.failed("keep the system", err)
+	}
+	return nil
+}
+
+// LetGo removes the link that keeps an output there.
+func (t There) LetGo(ctx context.Context, outPath string) error {
+	_, err := t.Host.Run(ctx, fmt.Sprintf(`out=%s dir=%s
+rm -f -- "$dir/${out##*/}"
+rmdir -- "$dir" 2>/dev/null
+true`, ssh.Quote(outPath), t.dir()))
+	if err != nil {
+		return t.failed("tidy up the link that kept the system", err)
+	}
+	return nil
+}
+
 // see looks at a file of an output, and makes sure that a link keeps the output. It is
 // fault.NotFound when the output or the file is not there.
 func (t There) see(ctx context.Context, outPath, path string) (Seen, error) {
 	script := fmt.Sprintf(`out=%s f=%s dir=%s
 [ -e "$out" ] && f=$(readlink -f -- "$f") && [ -f "$f" ] || exit 3
-link="$dir/${out##*/}"
-if [ -n "${dir##*/}" ] && [ "$(readlink -- "$link")" != "$out" ]; then
-	(umask 077 && mkdir -p -- "$dir") && nix-store --realise "$out" --add-root "$link" --indirect >/dev/null || exit 4
-fi
+%s
 open=open p=$f
 [ -n "$(find "$p" -prune -perm -004)" ] || open=closed
 while [ "$p" != / ]; do p=$(dirname -- "$p"); [ -n "$(find "$p" -prune -perm -001)" ] || open=closed; done
 printf '%%s\n%%s\n%%s\n' "$f" "$(stat -c %%s -- "$f")" $open
 { head -c %d -- "$f"; tail -c %d -- "$f"; } | gzip -1
-`, ssh.Quote(outPath), ssh.Quote(path), t.dir(), headSize, tailSize)
+`, ssh.Quote(outPath), ssh.Quote(path), t.dir(), holding, headSize, tailSize)
 	said, err := t.Host.Run(ctx, script)
 	if failed, ok := err.(*proc.Error); ok && failed.ExitCode == 3 { //nolint:errorlint // proc promises it
 		return Seen{}, fault.New(fault.NotFound, "%s is not on %s", path, t.Host.Name)

@@ -18,7 +18,8 @@ func applyCommand() *command {
 		summary: "Bring running NixOS machines up to date, without a new image",
 		about: []string{
 			"Builds the system of the machine's configuration, as it would be in its image, copies to the guest by ssh what it does not have, and activates " +
-				"it there as nixos-rebuild switch does. The root disk stays, and up knows afterwards that the machine is up to date.",
+				"it there as nixos-rebuild switch does. The root disk stays, and up knows afterwards that the machine is up to date. " +
+				"Where up would have the host build the image, with build-on, the host builds the system; what the guest lacks of it passes through this computer.",
 			"The guest first tries the system. Only when it is ready again, as ready: in the definition says, and ssh gets in again, the system becomes a new generation " +
 				"and what boots next. If that does not come about within the time, if the activation fails, on Ctrl-C, and also when the network is gone for good, the guest " +
 				"goes back to the system that it ran before, by itself; a crash meanwhile boots that one, too.",
@@ -29,6 +30,7 @@ func applyCommand() *command {
 			allOption("apply to all machines of the project"),
 			{name: "dry-activate", help: "build and copy, and print what the activation would do"},
 			{name: "refresh", help: "fetch the inputs of the flake again, and evaluate without the cache"},
+			buildOnOption(),
 		}, systemFlags()...),
 		examples: []example{
 			{"vmctl apply web", "build, copy, activate; or go back"},
@@ -49,6 +51,7 @@ type applyResult struct {
 type applyOptions struct {
 	systemOptions
 	preview, refresh bool
+	buildOn          spec.BuildOn
 }
 
 func runApply(ctx context.Context, c *call, in *urfave.Context) error {
@@ -56,7 +59,7 @@ func runApply(ctx context.Context, c *call, in *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	o := applyOptions{shared, in.Bool("dry-activate"), in.Bool("refresh")}
+	o := applyOptions{shared, in.Bool("dry-activate"), in.Bool("refresh"), spec.BuildOn(in.String("build-on"))}
 	if o.preview && (o.mode != guest.ModeSwitch || o.reboot) {
 		return usagef("--dry-activate changes nothing, and cannot go with --boot, --test or --reboot").WithHint("leave one of them out")
 	}
@@ -85,6 +88,9 @@ func (c *call) apply(ctx context.Context, name string, o applyOptions) (*applyRe
 	if t.machine.Image.Kind != spec.ImageFlake {
 		return nil, fault.New(fault.Refused, "the image of %s is %s, and no NixOS configuration that nix could build anew", name, t.machine.Image).
 			WithHint("vmctl up --replace %[1]s makes its root disk anew; vmctl exec %[1]s runs the guest's own package manager", name)
+	}
+	if o.buildOn != "" {
+		t.machine.BuildOn = o.buildOn
 	}
 	c.look(ctx, t)
 	dirs, err := c.dirs()
@@ -138,10 +144,14 @@ func (c *call) apply(ctx context.Context, name string, o applyOptions) (*applyRe
 	return r, err
 }
 
-// bring builds the system and copies it to the guest. Once it is there, nothing needs to keep
-// it here.
+// bring builds the system where an image would be built, and copies it to the guest. Once
+// it is there, nothing needs to keep it where it was built.
 func (g *systemGuest) bring(ctx context.Context, o applyOptions, r *systemResult) error {
 	c := g.c
+	at, err := c.there(ctx, g.t, g.e, false)
+	if err != nil {
+		return err
+	}
 	dirs, err := c.dirs()
 	if err != nil {
 		return err
@@ -151,22 +161,37 @@ func (g *systemGuest) bring(ctx context.Context, o applyOptions, r *systemResult
 		return err
 	}
 	defer unlock()
-	roots := dirs.GCRoots(g.host.URI, g.name)
-	others := builder.Kept(roots)
-	defer func() {
-		if err := builder.KeepRoots(roots, others...); err != nil {
-			c.note(g.name, err)
-		}
-	}()
 	images := c.deps.Images(dirs, c.progress, c.log)
-	if r.System, err = images.BuildSystem(ctx, g.t.flake(), roots, o.refresh); err != nil {
+	if at != nil {
+		r.System, err = images.BuildSystemThere(ctx, g.t.flake(), *at, o.refresh)
+		defer func() {
+			if r.System == "" {
+				return
+			}
+			if err := at.LetGo(context.WithoutCancel(ctx), r.System); err != nil {
+				c.note(g.name, err)
+			}
+		}()
+	} else {
+		roots := dirs.GCRoots(g.host.URI, g.name)
+		others := builder.Kept(roots)
+		defer func() {
+			if err := builder.KeepRoots(roots, others...); err != nil {
+				c.note(g.name, err)
+			}
+		}()
+		r.System, err = images.BuildSystem(ctx, g.t.flake(), roots, o.refresh)
+	}
+	if err != nil {
 		return err
 	}
-	config, user, remove, err := g.sshConfigFile(ctx)
+	config, user, remove, err := g.sshConfigFile(ctx, at)
 	if err != nil {
 		return err
 	}
 	defer remove()
-	r.Copied, err = images.Copy(ctx, r.System, builder.Target{Host: g.name, Config: config, Sudo: user != rootUser, Machine: g.name})
+	r.Copied, err = images.Copy(ctx, r.System, builder.Target{
+		Host: hostKeyAlias(g.name), Config: config, Sudo: user != rootUser, Machine: g.name, From: at,
+	})
 	return err
 }

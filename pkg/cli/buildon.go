@@ -10,22 +10,22 @@ import (
 	"vmctl/pkg/spec"
 )
 
-// buildOnOption is the flag of verbs that build an image for a host.
+// buildOnOption is the flag of verbs that build an image or a system for a host.
 func buildOnOption() option {
 	return option{
 		name: "build-on", kind: isText, value: "WHERE", choices: []string{string(spec.BuildHere), string(spec.BuildHost)},
-		help: "where nix builds the image, whatever the definition says: here, or on the host",
+		help: "where nix builds, whatever the definition says: here, or on the host",
 	}
 }
 
-// there is the host that a machine's image is to be built on; nil is here. This is the one
+// there is the host that a machine's image or system is to be built on; nil is here. This is the one
 // place where that is decided, and why is told. What is only looked at is not kept there.
 func (c *call) there(ctx context.Context, t *target, e *engine.Engine, passing bool) (*builder.There, error) {
 	if t.machine.BuildOn != spec.BuildHost || t.machine.Image.Kind != spec.ImageFlake {
 		return nil, nil
 	}
 	here := func(why string) (*builder.There, error) {
-		c.note(t.name, fault.New(fault.Other, "the image is built here: %s", why))
+		c.note(t.name, fault.New(fault.Other, "nix builds here: %s", why))
 		return nil, nil
 	}
 	if e.Host.Local {

@@ -136,6 +136,10 @@ func (n *fakeNix) BuildSystem(_ context.Context, ref builder.Ref, _ string, _ bo
 	return "", fault.New(fault.Build, "the system of %s does not build", ref.Display)
 }
 
+func (n *fakeNix) BuildSystemThere(ctx context.Context, ref builder.Ref, _ builder.There, refresh bool) (string, error) {
+	return n.BuildSystem(ctx, ref, "", refresh)
+}
+
 func (n *fakeNix) Copy(context.Context, string, builder.Target) (builder.Copied, error) {
 	return builder.Copied{}, fault.New(fault.Other, "nothing is copied")
 }

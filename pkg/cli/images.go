@@ -27,6 +27,8 @@ type Images interface {
 	// not the image.
 	EvaluateSystem(ctx context.Context, ref builder.Ref, refresh bool) (builder.Result, error)
 	BuildSystem(ctx context.Context, ref builder.Ref, rootDir string, refresh bool) (string, error)
+	// BuildSystemThere is BuildSystem on another machine, where the result stays.
+	BuildSystemThere(ctx context.Context, ref builder.Ref, at builder.There, refresh bool) (string, error)
 	// Copy copies a store path to another machine.
 	Copy(ctx context.Context, path string, to builder.Target) (builder.Copied, error)
 	// Recall is what a flake was last built to, whether or not it has changed since.

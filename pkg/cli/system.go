@@ -9,9 +9,11 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"vmctl/pkg/builder"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/guest"
+	"vmctl/pkg/ssh"
 )
 
 // systemGuest is a running NixOS guest whose system is to be changed.
@@ -203,13 +205,19 @@ func (g *systemGuest) compare(ctx context.Context, in guest.Runner, system strin
 	r.Differences = append(r.Differences, lines...)
 }
 
-// sshConfigFile writes what nix's ssh needs to get into the guest.
-func (g *systemGuest) sshConfigFile(ctx context.Context) (file string, user string, remove func(), err error) {
+// sshConfigFile writes what nix's ssh needs to get into the guest, which it calls by its
+// host key's alias: a host may have the machine's name. at is a host that it has to reach,
+// too, or nil.
+func (g *systemGuest) sshConfigFile(ctx context.Context, at *builder.There) (file string, user string, remove func(), err error) {
 	login, err := g.login(ctx, "")
 	if err != nil {
 		return "", "", nil, err
 	}
 	login.Batch, login.Ask = true, false
+	var others []*ssh.Host
+	if at != nil {
+		others = append(others, at.Host)
+	}
 	dir, err := os.MkdirTemp("", "vmctl-ssh-")
 	if err != nil {
 		return "", "", nil, fault.New(fault.Other, "ssh's configuration cannot be written: %w", err)
@@ -218,7 +226,7 @@ func (g *systemGuest) sshConfigFile(ctx context.Context) (file string, user stri
 	file = filepath.Join(dir, "config")
 	if strings.ContainsAny(file, " \t\n") {
 		err = fault.New(fault.Other, "nix cannot pass on the path of temporary files: %s has blanks in it", file).WithHint("set TMPDIR to a plain path")
-	} else if err = os.WriteFile(file, []byte(login.Config()), 0o600); err != nil {
+	} else if err = os.WriteFile(file, []byte(login.Config(others...)), 0o600); err != nil {
 		err = fault.New(fault.Other, "ssh's configuration cannot be written: %w", err)
 	}
 	if err != nil {

@@ -95,22 +95,33 @@ func (s *SSH) Args(flags []string, words ...string) []string {
 }
 
 // Config is a file of ssh's configuration that says the same as the options, for programs that
-// start ssh by themselves. What it does not say comes from the person's own.
-func (s *SSH) Config() string {
+// start ssh by themselves: the guest is called by its host key's alias there. others are hosts
+// that they are to reach as well. What it does not say comes from the person's own.
+func (s *SSH) Config(others ...*ssh.Host) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Host %s\n    HostName %s\n", s.Machine, s.Route.Address)
-	options := s.options()
-	for i := 0; i+1 < len(options); i += 2 {
-		key, value, _ := strings.Cut(options[i+1], "=")
-		switch options[i] {
-		case "-p":
-			key, value = "Port", options[i+1]
-		case "-l":
-			key, value = "User", options[i+1]
-		case "-i":
-			key, value = "IdentityFile", configValue(options[i+1])
+	section := func(host string, options []string) {
+		fmt.Fprintf(&b, "Host %s\n", host)
+		include := "" // comes last: ssh obeys the first value that it finds
+		for i := 0; i+1 < len(options); i += 2 {
+			key, value, _ := strings.Cut(options[i+1], "=")
+			switch options[i] {
+			case "-p":
+				key, value = "Port", options[i+1]
+			case "-l":
+				key, value = "User", options[i+1]
+			case "-i":
+				key, value = "IdentityFile", configValue(options[i+1])
+			case "-F":
+				include = fmt.Sprintf("    Include %s\n", options[i+1])
+				continue
+			}
+			fmt.Fprintf(&b, "    %s %s\n", key, value)
 		}
-		fmt.Fprintf(&b, "    %s %s\n", key, value)
+		b.WriteString(include)
+	}
+	section(s.Known.Alias, append([]string{"-o", "HostName=" + s.Route.Address.String()}, s.options()...))
+	for _, h := range others {
+		section(h.Name, h.Options())
 	}
 	b.WriteString("Match all\n    Include ~/.ssh/config\n    Include /etc/ssh/ssh_config\n")
 	return b.String()

@@ -96,7 +96,7 @@ func TestBuildOnHost(t *testing.T) {
 	pr.edit(t, "tiny", "cpus: 1", "cpus: 1\nbuild-on: host")
 	r := pr.vmctl(t, "-c", plain.URI(), "plan", "tiny")
 	assert.Equal(t, 2, r.code, r.err)
-	assert.Contains(t, r.err, "the image is built here: ssh finds no nix on 127.0.0.1")
+	assert.Contains(t, r.err, "nix builds here: ssh finds no nix on 127.0.0.1")
 	assert.Contains(t, r.out, "upload volume")
 	p.nothingLeft(t, before)
 }
