@@ -18,7 +18,7 @@ func logsCommand() *command {
 		summary: "Show what a machine printed on its serial console",
 		about: []string{
 			"Prints what the serial console has printed, since the machine was booted last, without the control sequences in it. " +
-				"It needs no running guest.",
+				"It needs no running guest. Of a guest that prints much, virtlogd on the host keeps the last 8 MiB (max_size and max_backups in virtlogd.conf).",
 		},
 		options: []option{
 			{name: "follow", short: "f", help: "go on with what the guest prints, until it stops or Ctrl-C"},
@@ -38,10 +38,10 @@ func runLogs(ctx context.Context, c *call, in *urfave.Context) error {
 		return err
 	}
 	shown := &lineCounter{}
-	o := console.FollowOptions{Read: readLog(e.Host, name), Out: io.MultiWriter(c.streams.Out, shown)}
+	o := console.FollowOptions{Read: readLog(e.Host, name), Aside: logsAside(e.Host, name), Out: io.MultiWriter(c.streams.Out, shown)}
 	if in.IsSet("lines") {
 		total := &lineCounter{}
-		if err := console.Follow(ctx, console.FollowOptions{Read: o.Read, Out: total}); err != nil {
+		if err := console.Follow(ctx, console.FollowOptions{Read: o.Read, Aside: o.Aside, Out: total}); err != nil {
 			return err
 		}
 		o.Out = &lineSkipper{out: o.Out, skip: total.lines() - in.Int("lines")}
@@ -61,6 +61,20 @@ func runLogs(ctx context.Context, c *call, in *urfave.Context) error {
 		return errLeft
 	}
 	return err
+}
+
+// logsAside reads what was put aside of a console's log.
+func logsAside(host *engine.Host, name string) func(ctx context.Context) ([]console.ReadLog, error) {
+	return func(ctx context.Context) ([]console.ReadLog, error) {
+		pieces, err := engine.LogPieces(ctx, host.Volumes, name)
+		logs := make([]console.ReadLog, len(pieces))
+		for i, piece := range pieces {
+			logs[i] = func(ctx context.Context, offset int64) (io.ReadCloser, error) {
+				return host.Volumes.ReadVolume(ctx, piece, offset)
+			}
+		}
+		return logs, err
+	}
 }
 
 // stopped gives a channel that is closed when the machine stops or its host is lost.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -96,4 +97,106 @@ func TestFollowEnds(t *testing.T) {
 	log.set("text\n", nil)
 	require.NoError(t, <-follow(t.Context(), log, w, nil), "nobody reads")
 	w.Close()
+}
+
+// asideLog is a log that is put aside, and what was put aside of it, the newest first.
+type asideLog struct {
+	mu     sync.Mutex
+	pieces []string
+	// opened is called when a piece was opened, once.
+	opened func(at int)
+}
+
+func (l *asideLog) at(at int) ReadLog {
+	return func(_ context.Context, offset int64) (io.ReadCloser, error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if at >= len(l.pieces) {
+			return nil, fault.New(fault.NotFound, "no piece %d", at)
+		}
+		text := l.pieces[at][min(int(offset), len(l.pieces[at])):]
+		if do := l.opened; do != nil {
+			l.mu.Unlock()
+			do(at)
+			l.mu.Lock()
+		}
+		return io.NopCloser(strings.NewReader(text)), nil
+	}
+}
+
+func (l *asideLog) aside(context.Context) (all []ReadLog, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for at := 1; at < len(l.pieces); at++ {
+		all = append(all, l.at(at))
+	}
+	return all, nil
+}
+
+// put writes to the log, and puts it aside then.
+func (l *asideLog) put(text string, aside bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pieces[0] += text
+	if aside {
+		l.pieces = append([]string{""}, l.pieces...)
+	}
+}
+
+func TestLogsThatWerePutAside(t *testing.T) {
+	t.Parallel()
+	log, out := &asideLog{pieces: []string{"three\n", "two, cut in a\x1b[3", "one\n"}}, &buffer{}
+	log.pieces[0] = "1m word\n" + log.pieces[0]
+	require.NoError(t, Follow(t.Context(), FollowOptions{Read: log.at(0), Aside: log.aside, Out: out}))
+	assert.Equal(t, "one\ntwo, cut in a word\nthree\n", out.String())
+}
+
+// TestNoPieceIsMissed puts the log aside whenever a piece of it was opened.
+func TestNoPieceIsMissed(t *testing.T) {
+	t.Parallel()
+	for n := 1; ; n++ {
+		log, out := &asideLog{pieces: []string{"three\n", "two\n", "one\n"}}, &buffer{}
+		count, stopped := 0, make(chan struct{})
+		log.opened = func(int) {
+			if count++; count == n {
+				log.put("more\n", true)
+				log.put("last\n", false)
+				close(stopped)
+			}
+		}
+		done := make(chan error, 1)
+		go func() {
+			done <- Follow(t.Context(), FollowOptions{Read: log.at(0), Aside: log.aside, Out: out, Stopped: stopped, Interval: time.Millisecond})
+		}()
+		if n > 12 {
+			close(stopped)
+			require.NoError(t, <-done)
+			require.Less(t, count, n, "as often as pieces are opened")
+			return
+		}
+		require.NoError(t, <-done)
+		assert.Equal(t, "one\ntwo\nthree\nmore\nlast\n", out.String(), "opened %d", n)
+	}
+}
+
+func TestFollowReadsOnInWhatWasPutAside(t *testing.T) {
+	t.Parallel()
+	log, out, stopped := &asideLog{pieces: []string{""}}, &buffer{}, make(chan struct{})
+	log.put("one\n", false)
+	done := make(chan error, 1)
+	go func() {
+		done <- Follow(t.Context(), FollowOptions{Read: log.at(0), Aside: log.aside, Out: out, Stopped: stopped, Interval: time.Millisecond})
+	}()
+	out.await(t, "one\n")
+	log.mu.Lock()
+	log.pieces = []string{"four\n", "three\n", log.pieces[0] + "two\n"}
+	log.mu.Unlock()
+	out.await(t, "four\n")
+	log.mu.Lock()
+	log.pieces = []string{"another boot\n"}
+	log.mu.Unlock()
+	out.await(t, "another boot\n")
+	close(stopped)
+	require.NoError(t, <-done)
+	assert.Equal(t, "one\ntwo\nthree\nfour\nanother boot\n", out.String())
 }

@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"context"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -99,6 +102,24 @@ func RootVolume(machine string) string { return volumePrefix(machine) + "root.qc
 
 // LogVolume is the name of the file that takes what the serial console prints.
 func LogVolume(machine string) string { return volumePrefix(machine) + "console.log" }
+
+// LogPieces are the volumes with what was put aside of such a file when it had become too
+// long (virtlogd calls them NAME.0, NAME.1 and so on), the newest first.
+func LogPieces(ctx context.Context, volumes Volumes, machine string) ([]string, error) {
+	prefix := LogVolume(machine) + "."
+	found, err := volumes.ListVolumes(ctx, prefix)
+	numbers := map[string]int{}
+	var pieces []string
+	for _, v := range found {
+		n, err := strconv.Atoi(strings.TrimPrefix(v.Name, prefix))
+		if err == nil && n >= 0 {
+			numbers[v.Name] = n
+			pieces = append(pieces, v.Name)
+		}
+	}
+	slices.SortFunc(pieces, func(a, b string) int { return numbers[a] - numbers[b] })
+	return pieces, err
+}
 
 // IsLogVolume says that a volume is such a file, or a piece of one that was put aside: it
 // may grow, and be put aside, while it is read.

@@ -22,10 +22,13 @@ const (
 
 // read takes in what the console has printed since the last time.
 func (w *watcher) read(ctx context.Context) error {
-	n, same, err := w.add(ctx)
+	n, same, err := w.add(ctx, w.o.Log)
 	if err == nil && !same {
+		// It is another one since the boot, or because this one was put aside: then its rest is there.
+		rest, _, _ := w.add(ctx, w.o.Log+".0")
 		w.console.offset = 0
-		n, _, err = w.add(ctx)
+		n, _, err = w.add(ctx, w.o.Log)
+		n += rest
 	}
 	if fault.Is(err, fault.NotFound) {
 		return nil // nothing printed yet
@@ -44,9 +47,9 @@ func (w *watcher) read(ctx context.Context) error {
 
 // add reads on from where the last look ended. The log is not the same any more when what
 // stands before that is something else, or nothing.
-func (w *watcher) add(ctx context.Context) (n int64, same bool, err error) {
+func (w *watcher) add(ctx context.Context, volume string) (n int64, same bool, err error) {
 	anchor := w.console.anchor()
-	log, err := w.host.Volumes.ReadVolume(ctx, w.o.Log, w.console.offset-int64(len(anchor)))
+	log, err := w.host.Volumes.ReadVolume(ctx, volume, w.console.offset-int64(len(anchor)))
 	if err != nil {
 		return 0, true, err
 	}

@@ -27,16 +27,24 @@ import (
 type consoleLog struct {
 	engine.Volumes
 	read func(offset int64) io.Reader
+	// aside is what was put aside of it; nil is nothing.
+	aside func(offset int64) io.Reader
 }
 
-func (l consoleLog) ReadVolume(_ context.Context, _ string, offset int64) (io.ReadCloser, error) {
-	return io.NopCloser(l.read(offset)), nil
+func (l consoleLog) ReadVolume(_ context.Context, volume string, offset int64) (io.ReadCloser, error) {
+	read := l.read
+	if strings.HasSuffix(volume, ".0") {
+		if read = l.aside; read == nil {
+			return nil, fault.New(fault.NotFound, "no %s", volume)
+		}
+	}
+	return io.NopCloser(read(offset)), nil
 }
 
 func withLog(t *testing.T, read func(offset int64) io.Reader) *engine.Host {
 	t.Helper()
 	host := boot(t, enginetest.Guest{}).Connect()
-	host.Volumes = consoleLog{host.Volumes, read}
+	host.Volumes = consoleLog{host.Volumes, read, nil}
 	return host
 }
 
@@ -53,6 +61,30 @@ func TestALogThatIsBegunAnewIsRead(t *testing.T) {
 		outcome, err := guest.Wait(t.Context(), host, "example", guest.Options{Timeout: time.Minute, Log: "log", Sink: progress.Discard})
 		require.NoError(t, err)
 		assert.Equal(t, guest.ByLogin, outcome.How)
+	})
+}
+
+// What the log got right before it was put aside is seen in what was put aside.
+func TestALogThatWasPutAsideIsReadToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log, aside atomic.Value
+		first := strings.Repeat("noise\r\n", 100)
+		log.Store(first)
+		time.AfterFunc(2*time.Second, func() {
+			aside.Store(first + "x login: ")
+			log.Store("noise that goes on\r\n")
+		})
+		reading := func(text *atomic.Value) func(int64) io.Reader {
+			return func(offset int64) io.Reader {
+				all := text.Load().(string)
+				return strings.NewReader(all[min(offset, int64(len(all))):])
+			}
+		}
+		host := boot(t, enginetest.Guest{}).Connect()
+		host.Volumes = consoleLog{host.Volumes, reading(&log), reading(&aside)}
+		outcome, err := waitOn(t.Context(), host, `console /x login:/`, time.Minute)
+		require.NoError(t, err)
+		assert.Equal(t, guest.ByConsole, outcome.How)
 	})
 }
 
