@@ -22,7 +22,11 @@ func (b *Builder) Build(ctx context.Context, ref Ref, rootDir string, refresh bo
 	b.emit(ref, progress.Event{Status: progress.Working})
 	res, err := b.build(ctx, ref, rootDir, refresh)
 	res.Arch = archOf(res.Drv)
+	var asked *askedError
 	switch {
+	case errors.As(err, &asked):
+		b.emit(ref, progress.Event{Status: progress.Skipped, Detail: notBegun})
+		return Result{}, asked.error
 	case err != nil:
 		b.emit(ref, progress.Event{Status: progress.Failed, Err: err})
 		return Result{}, err
@@ -32,6 +36,22 @@ func (b *Builder) Build(ctx context.Context, ref Ref, rootDir string, refresh bo
 		b.emit(ref, progress.Event{Status: progress.Done, Detail: res.Path})
 	}
 	return res, nil
+}
+
+// askedError is what Ref.Ask has refused.
+type askedError struct{ error }
+
+const notBegun = "not begun"
+
+// ask asks whether there is a point in going on.
+func (r Ref) ask(ctx context.Context) error {
+	if r.Ask == nil {
+		return nil
+	}
+	if err := r.Ask(ctx); err != nil {
+		return &askedError{err}
+	}
+	return nil
 }
 
 func (b *Builder) emit(ref Ref, e progress.Event) {
@@ -58,6 +78,9 @@ func (b *Builder) build(ctx context.Context, ref Ref, rootDir string, refresh bo
 	}
 	if err := ctx.Err(); err != nil {
 		return Result{}, b.processError(ctx, err)
+	}
+	if err := ref.ask(ctx); err != nil {
+		return Result{}, err
 	}
 	x, err := b.examine(ctx, ref, goal, refresh)
 	if err != nil {

@@ -8,6 +8,7 @@
 package builder
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 
@@ -59,6 +60,9 @@ type Ref struct {
 	TaskID string
 	// Sources is what Look saw of the flake; nil lets Build look itself.
 	Sources *Sources
+	// Ask is asked before nix is for what is not known yet, by Build and BuildThere; what it
+	// refuses is not built. nil asks nobody.
+	Ask func(ctx context.Context) error
 }
 
 // Origin says which state of a flake something was built from.

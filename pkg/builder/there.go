@@ -58,7 +58,11 @@ func (b *Builder) BuildThere(ctx context.Context, ref Ref, at There, refresh boo
 	tell(progress.Event{Status: progress.Working})
 	res, seen, err := b.buildThere(ctx, ref, at, refresh)
 	res.Arch = archOf(res.Drv)
+	var asked *askedError
 	switch {
+	case errors.As(err, &asked):
+		tell(progress.Event{Status: progress.Skipped, Detail: notBegun})
+		err = asked.error
 	case err != nil:
 		tell(progress.Event{Status: progress.Failed, Err: err})
 	case res.Cached:
@@ -87,6 +91,9 @@ func (b *Builder) buildThere(ctx context.Context, ref Ref, at There, refresh boo
 				return e.result(), seen, err
 			}
 		}
+	}
+	if err := ref.ask(ctx); err != nil {
+		return Result{}, Seen{}, err
 	}
 	x, err := b.examine(ctx, ref, goal, refresh)
 	if err != nil {

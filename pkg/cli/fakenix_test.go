@@ -40,7 +40,7 @@ func (n *fakeNix) Version(context.Context) (builder.Version, error) {
 
 func (n *fakeNix) Look(context.Context, builder.Ref) *builder.Sources { return nil }
 
-func (n *fakeNix) Build(_ context.Context, ref builder.Ref, rootDir string, _ bool) (builder.Result, error) {
+func (n *fakeNix) Build(ctx context.Context, ref builder.Ref, rootDir string, _ bool) (builder.Result, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	data, out, err := n.outcome(ref)
@@ -50,6 +50,11 @@ func (n *fakeNix) Build(_ context.Context, ref builder.Ref, rootDir string, _ bo
 	path := filepath.Join(out, "nixos.qcow2")
 	_, gone := os.Stat(path)
 	if gone != nil {
+		if ref.Ask != nil {
+			if err := ref.Ask(ctx); err != nil {
+				return builder.Result{}, err
+			}
+		}
 		n.built++
 		if err := os.MkdirAll(out, 0o755); err != nil {
 			return builder.Result{}, err

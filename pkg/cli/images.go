@@ -165,7 +165,7 @@ func (t *target) flake() builder.Ref {
 	img := t.machine.Image
 	ref := builder.Ref{
 		Flake: img.Ref, Attr: img.Attr, Machine: t.name, Display: img.Ref, TaskID: t.name + "/build",
-		Sources: t.sources, NoKVM: t.noKVM,
+		Sources: t.sources, NoKVM: t.noKVM, Ask: t.ask,
 	}
 	if spec.Sets(t.definition.Data, "firmware") {
 		ref.Firmware = string(t.machine.Firmware)

@@ -19,16 +19,6 @@ const buildSpace = "build"
 // "another vmctl is working on …", and no machine can have this name.
 func rootsLock(machine string) string { return "the image of " + machine }
 
-// hasRoots says that an image was built for the machine.
-func (c *call) hasRoots(hostURI, name string) bool {
-	dirs, err := c.dirs()
-	if err != nil {
-		return false
-	}
-	entries, err := os.ReadDir(dirs.GCRoots(hostURI, name))
-	return err == nil && len(entries) > 0
-}
-
 // dropRoots lets nix collect what a directory of roots keeps. When another vmctl is
 // building for the machine, the roots are that one's to sort out. sure is asked under the
 // lock whether nothing uses them; nil where the caller knows, and keeps it so.

@@ -295,6 +295,13 @@ func scriptHost(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(s.host.UndefineDomain(context.Background(), arg(1)))
 		ts.Check(s.host.DeleteVolume(context.Background(), engine.RootVolume(arg(1))))
 		ts.Check(s.host.DeleteVolume(context.Background(), engine.LogVolume(arg(1))))
+	case "newer": // NAME: a newer vmctl has made it what it is
+		d, err := s.host.Domain(context.Background(), arg(1))
+		ts.Check(err)
+		d.Record.Version++
+		s.host.PlantDomain(*d)
+	case "aside": // NAME TEXT: what was put aside of its console's log
+		s.host.PlantVolume(engine.Volume{Name: engine.LogVolume(arg(1)) + ".0", Format: "raw"}, []byte(strings.ReplaceAll(arg(2), `\n`, "\r\n")))
 	case "print": // NAME TEXT
 		s.host.Print(arg(1), strings.NewReplacer(`\n`, "\r\n", `\e`, "\x1b").Replace(arg(2)))
 	case "taken": // NAME: prints what the guest took when it was handed secrets last

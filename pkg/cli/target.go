@@ -28,6 +28,8 @@ type target struct {
 	shown string
 	// noKVM builds the image also where nix sees no KVM.
 	noKVM bool
+	// ask is asked before its image is built; nil asks nobody.
+	ask func(ctx context.Context) error
 	// sources is what the image's flake looked like when the command began, if it was looked at.
 	sources *builder.Sources
 	// media are what the guest is told on disks of their own.

@@ -187,20 +187,28 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 	return t, e, found, nil
 }
 
-// worthBuilding keeps a person from waiting for a build or a download only to hear that the name is
-// taken. An image that was built for this machine before answers the question without
-// asking the host: an up with nothing to do is to be quick.
+// worthBuilding keeps a person from waiting for a build or a download only to hear that the
+// machine is not to be touched. A flake's image asks by itself when it has to be built: an up
+// with nothing to do is to be quick.
 func (c *call) worthBuilding(ctx context.Context, t *target, e *engine.Engine, adopt bool) error {
-	if t.machine.Image.Kind == spec.ImageFile || c.hasRoots(e.Host.URI, t.name) {
-		return nil
+	ask := func(ctx context.Context) error {
+		d, err := e.Managed(ctx, t.name)
+		// What vmctl did not make cannot be taken over, either.
+		adoptable := adopt && fault.Is(err, fault.Refused) && d != nil && d.Record != nil && d.Record.Version <= engine.RecordVersion
+		if fault.Is(err, fault.NotFound) || adoptable {
+			return nil
+		}
+		return err
 	}
-	d, err := e.Managed(ctx, t.name)
-	// What vmctl did not make cannot be taken over, either.
-	adoptable := adopt && fault.Is(err, fault.Refused) && d != nil && d.Record != nil
-	if fault.Is(err, fault.NotFound) || adoptable {
+	switch t.machine.Image.Kind {
+	case spec.ImageFile:
 		return nil
+	case spec.ImageFlake:
+		t.ask = ask
+		return nil
+	default:
+		return ask(ctx)
 	}
-	return err
 }
 
 // up brings one machine up. The result is set once the machine is as declared, also

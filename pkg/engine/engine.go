@@ -219,13 +219,18 @@ func (e *Engine) lockUp(ctx context.Context, w Wanted) (func(), error) {
 	return func() { unlockImage(); unlockMachine() }, nil
 }
 
+// newer says that a newer vmctl made a machine, which this one shows and reads, and leaves as it is.
+func newer(d *Domain) bool {
+	return d.Record != nil && d.UUID == UUID(d.Name) && d.Record.Version > RecordVersion
+}
+
 // owned refuses domains that are not this project's to change.
 func (e *Engine) owned(d *Domain, adopt bool) error {
 	switch {
 	case d.Record == nil || d.UUID != UUID(d.Name):
 		return fault.New(fault.Refused, "a domain called %s exists on %s, and vmctl did not make it", d.Name, e.Host.URI).
 			WithHint("give the machine another name, or rename the domain: virsh -c %s domrename %s NEW-NAME", e.Host.URI, d.Name)
-	case d.Record.Version > RecordVersion:
+	case newer(d):
 		return fault.New(fault.Refused, "machine %s was made by a newer vmctl (%s)", d.Name, d.Record.Vmctl).
 			WithHint("use that version, or a newer one")
 	case e.Project != "" && d.Record.Project != "" && d.Record.Project != e.Project && !adopt:

@@ -28,7 +28,7 @@ func (e *Engine) Managed(ctx context.Context, name string) (*Domain, error) {
 // Look is Managed for what only reads: also a machine that a newer vmctl made is shown.
 func (e *Engine) Look(ctx context.Context, name string) (*Domain, error) {
 	d, err := e.managed(ctx, name)
-	if d != nil && d.Record != nil && d.UUID == UUID(name) && d.Record.Version > RecordVersion {
+	if d != nil && newer(d) {
 		return d, nil
 	}
 	return d, err

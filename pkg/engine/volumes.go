@@ -173,6 +173,11 @@ func (v DataVolumeInfo) Unused(done string) error {
 
 // onVolume holds the machine's lock: up and down look at its volumes, too.
 func (e *Engine) onVolume(ctx context.Context, machine string, do func() error) error {
+	return e.withVolume(ctx, machine, false, do)
+}
+
+// withVolume is onVolume, also for what only reads.
+func (e *Engine) withVolume(ctx context.Context, machine string, reads bool, do func() error) error {
 	unlock, err := e.Locker.Lock(ctx, machine)
 	if err != nil {
 		return err
@@ -182,7 +187,7 @@ func (e *Engine) onVolume(ctx context.Context, machine string, do func() error) 
 	if err != nil {
 		return err
 	}
-	if d != nil {
+	if d != nil && (!reads || !newer(d)) {
 		if err := e.owned(d, false); err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 // disk is never whole.
 func (e *Engine) ExportDataVolume(ctx context.Context, machine, name string, dst io.Writer) (*DataVolumeInfo, error) {
 	var found *DataVolumeInfo
-	err := e.onVolume(ctx, machine, func() error {
+	err := e.withVolume(ctx, machine, true, func() error {
 		v, err := e.DataVolume(ctx, machine, name)
 		if err != nil {
 			return err
