@@ -3,10 +3,7 @@
 // nearly nothing is new. It reads and writes no files.
 package delta
 
-import (
-	"crypto/sha256"
-	"encoding/binary"
-)
+import "github.com/minio/highwayhash"
 
 // Block is the unit of comparison: that of file systems, which put files at its multiples,
 // also inside of an image that is qcow2 and not compressed.
@@ -21,8 +18,9 @@ type Key uint64
 const Hole Key = 0
 
 // Salt makes the keys of one comparison different from those of any other, so that nobody
-// can prepare blocks whose keys are equal.
-type Salt [16]byte
+// can prepare blocks whose keys are equal: HighwayHash is a pseudo-random function of it,
+// at seven times the speed of SHA-256.
+type Salt [highwayhash.Size]byte
 
 var zeros [Block]byte
 
@@ -31,11 +29,7 @@ func (s *Salt) Key(block []byte) Key {
 	if string(block) == string(zeros[:len(block)]) {
 		return Hole
 	}
-	var text [len(s) + Block]byte
-	copy(text[:], s[:])
-	n := copy(text[len(s):], block)
-	sum := sha256.Sum256(text[:len(s)+n])
-	return max(Key(binary.BigEndian.Uint64(sum[:])), Hole+1)
+	return max(Key(highwayhash.Sum64(block, s[:])), Hole+1)
 }
 
 // Keys appends the keys of data, which begins at a block's begin.

@@ -25,6 +25,9 @@ func (x *Index) Add(keys []Key) {
 	keys = keys[:min(int64(len(keys)), x.room)]
 	x.room -= int64(len(keys))
 	file := uint32(len(x.files))
+	if file == 0 {
+		x.where = make(map[Key]place, len(keys)) // it need not grow then
+	}
 	x.files = append(x.files, keys)
 	for i, key := range keys {
 		if _, known := x.where[key]; !known && key != Hole {

@@ -25,7 +25,9 @@ type Push struct {
 	Pool, Volume string
 	Image        *os.File
 	Size         int64
-	// Begin is called when the host is ready, before anything is written there.
+	// SHA256 is the image's digest in hex; empty when nobody knows it yet.
+	SHA256 string
+	// Begin is called when there is another end, before anything is written there.
 	Begin func() error
 	// Report is called with how much of the image is on the host.
 	Report func(arrived int64)

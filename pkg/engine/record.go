@@ -143,6 +143,8 @@ type Image struct {
 	Source string
 	// Path is the file on the client.
 	Path string
+	// SHA256 is the file's digest in hex, where somebody has read it already.
+	SHA256 string
 	// Format is qcow2 or raw.
 	Format string
 	// Size is the virtual size, FileSize the file's length.

@@ -86,7 +86,7 @@ func (e *Engine) send(ctx context.Context, u *upload, file *os.File, report repo
 func (e *Engine) push(ctx context.Context, u *upload, file *os.File, report report) error {
 	begun := false
 	err := e.Host.Pusher.Push(ctx, Push{
-		Pool: u.pool, Volume: u.volume, Image: file, Size: int64(u.img.FileSize),
+		Pool: u.pool, Volume: u.volume, Image: file, Size: int64(u.img.FileSize), SHA256: u.img.SHA256,
 		Begin: func() error {
 			begun = true
 			// What is there from now on came in no order.

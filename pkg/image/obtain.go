@@ -111,7 +111,7 @@ func (o obtainer) open(ctx context.Context, m material, id string) (engine.Image
 		id = "sha256-" + m.sha256
 	}
 	return engine.Image{
-		ID: id, Source: o.Source, Path: m.at, Format: disk.Format,
+		ID: id, Source: o.Source, Path: m.at, SHA256: m.sha256, Format: disk.Format,
 		Size: disk.VirtualSize, FileSize: spec.Size(info.Size()),
 	}, nil
 }

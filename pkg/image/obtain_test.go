@@ -119,7 +119,7 @@ func TestObtainFromTheWeb(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, engine.Image{
 		ID: "sha256-" + hexOf(data), Source: w.URL + "/images/disk.qcow2", Path: filepath.Join(opts.Cache, "images", "sha256-"+hexOf(data)),
-		Format: Qcow2, Size: 10 * spec.MiB, FileSize: spec.Size(len(data)),
+		SHA256: hexOf(data), Format: Qcow2, Size: 10 * spec.MiB, FileSize: spec.Size(len(data)),
 	}, got)
 	assert.Equal(t, []string{"download disk.qcow2"}, heard.done())
 	assert.Equal(t, []string{"images/disk.qcow2"}, w.requests())

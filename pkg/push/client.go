@@ -2,14 +2,12 @@ package push
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
@@ -22,9 +20,13 @@ import (
 type client struct {
 	*link
 	engine.Push
+	*reading
 	// hangUp ends the connection, so that nobody waits for the other end any more.
 	hangUp func()
-	salt   delta.Salt
+	// asked is how many blocks the host was told the keys of. open has an entry for each
+	// message of keys whose blocks are not on their way yet: it bounds how many there are.
+	asked atomic.Int64
+	open  chan struct{}
 	// needs are what the host asks for, one message each.
 	needs chan []run
 
@@ -32,6 +34,9 @@ type client struct {
 	// arrived is how much of the image is on the host, sent what went there for it.
 	arrived, sent int64
 }
+
+// senders is how many goroutines read and compress what is sent, at most.
+const senders = 4
 
 // greet waits for the host's first message. Nothing has been written there then.
 func greet(l *link) error {
@@ -48,70 +53,41 @@ func greet(l *link) error {
 
 // run sends the image to a host that has greeted.
 func (c *client) run(ctx context.Context) error {
-	_, _ = rand.Read(c.salt[:]) // never fails
 	if err := c.sendJSON(frameBegin, begin{Pool: c.Pool, Volume: c.Volume, Size: c.Size, Salt: c.salt}); err != nil {
 		return err
 	}
-	blocks := delta.Blocks(c.Size)
-	c.needs = make(chan []run, (blocks+keysPerFrame-1)/keysPerFrame)
-	digest := make(chan string, 1)
+	c.open, c.needs = make(chan struct{}, keysAhead), make(chan []run, keysAhead)
 	parts, ctx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(ctx, c.hangUp)
+	stop := context.AfterFunc(ctx, func() { c.hangUp(); c.stop() })
 	defer stop()
 	ready := make(chan struct{})
-	parts.Go(func() error { return c.answers(ctx, ready, digest) })
-	parts.Go(func() error {
-		select {
-		case <-ready:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		return c.keys(ctx)
-	})
-	sum := make(chan string, 1)
-	parts.Go(func() error {
-		h := sha256.New()
-		if _, err := io.CopyN(h, whole{ctx, io.NewSectionReader(c.Image, 0, c.Size)}, c.Size); err != nil {
-			return unreadable(err)
-		}
-		is := hex.EncodeToString(h.Sum(nil))
-		sum <- is
-		digest <- is
-		return nil
-	})
-	parts.Go(func() error { return c.data(ctx, sum) })
+	parts.Go(func() error { return c.answers(ctx, ready) })
+	parts.Go(c.wait)
+	parts.Go(func() error { return c.tell(ctx, ready) })
+	parts.Go(func() error { return c.give(ctx) })
 	return parts.Wait()
 }
 
-// whole is a reader that ends with its context.
-type whole struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (w whole) Read(p []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return w.Reader.Read(p)
-}
-
-// imageError is the client's own file that cannot be read.
-type imageError struct{ error }
-
-func (e imageError) Unwrap() error { return e.error }
-
-func unreadable(err error) error { return imageError{err} }
-
-// keys sends the keys of all blocks.
-func (c *client) keys(ctx context.Context) error {
-	const part = keysPerFrame * delta.Block
-	for at := int64(0); at < c.Size; at += part {
-		keys, err := keysOf(ctx, c.Image, c.salt, at, min(at+part, c.Size))
-		if err != nil {
-			return unreadable(err)
+// tell sends the keys of all blocks, when the host is ready and may write.
+func (c *client) tell(ctx context.Context, ready <-chan struct{}) error {
+	if c.Begin != nil { // the host reads meanwhile what it has
+		if err := c.Begin(); err != nil {
+			return ownError{err}
 		}
-		if err := c.send(frameKeys, encodeKeys(keys)); err != nil {
+	}
+	select {
+	case <-ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for keys := range c.keys {
+		select {
+		case c.open <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		c.asked.Add(int64(len(keys) / keySize))
+		if err := c.send(frameKeys, keys); err != nil {
 			return err
 		}
 	}
@@ -119,7 +95,7 @@ func (c *client) keys(ctx context.Context) error {
 }
 
 // answers reads what the host says, up to its last word.
-func (c *client) answers(ctx context.Context, ready chan<- struct{}, digest <-chan string) error {
+func (c *client) answers(ctx context.Context, ready chan<- struct{}) error {
 	blocks, at, greeted := delta.Blocks(c.Size), int64(0), false
 	var buffer []byte
 	for {
@@ -132,7 +108,7 @@ func (c *client) answers(ctx context.Context, ready chan<- struct{}, digest <-ch
 		case kind == frameReady && !greeted:
 			greeted = true
 			close(ready)
-		case kind == frameNeed && greeted && at < blocks:
+		case kind == frameNeed && at < c.asked.Load():
 			to := min(at+keysPerFrame, blocks)
 			if err := c.need(payload, at, to); err != nil {
 				return err
@@ -141,16 +117,7 @@ func (c *client) answers(ctx context.Context, ready chan<- struct{}, digest <-ch
 				close(c.needs)
 			}
 		case kind == frameDone && at == blocks:
-			var said end
-			select {
-			case is := <-digest:
-				if json.Unmarshal(payload, &said) != nil || said.SHA256 != is {
-					return failure{notSame, "the host ended with another digest than the image's"}
-				}
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+			return c.done(ctx, payload)
 		case kind == frameError:
 			var said failure
 			if json.Unmarshal(payload, &said) != nil {
@@ -161,6 +128,20 @@ func (c *client) answers(ctx context.Context, ready chan<- struct{}, digest <-ch
 			return failure{broken, fmt.Sprintf("a message of kind %q is not expected", kind)}
 		}
 	}
+}
+
+// done reads the host's last word.
+func (c *client) done(ctx context.Context, payload []byte) error {
+	var said end
+	select {
+	case <-c.summed:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if json.Unmarshal(payload, &said) != nil || said.SHA256 != c.sha256 {
+		return failure{notSame, "the host ended with another digest than the image's"}
+	}
+	return nil
 }
 
 // need reads which of some blocks the host asks for: runs in order. The others are there.
@@ -176,7 +157,7 @@ func (c *client) need(payload []byte, from, to int64) error {
 		there -= min((r.at+r.count)*delta.Block, c.Size) - r.at*delta.Block
 		begin = r.at + r.count
 	}
-	c.needs <- runs // there is room: one for each message
+	c.needs <- runs // there is room: one for each message of keys that is open
 	c.report(there, 0)
 	return nil
 }
@@ -191,53 +172,71 @@ func (c *client) report(arrived, sent int64) {
 	}
 }
 
-// data sends what the host asks for, and the digest when that was all.
-func (c *client) data(ctx context.Context, sum <-chan string) error {
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-	if err != nil {
+// give sends what the host asks for, and the digest when that was all.
+func (c *client) give(ctx context.Context) error {
+	group, working := errgroup.WithContext(ctx)
+	for range min(runtime.GOMAXPROCS(0), senders) {
+		group.Go(func() error { return c.data(working) })
+	}
+	if err := group.Wait(); err != nil {
 		return err
 	}
-	defer func() { _ = encoder.Close() }()
-	buffer := make([]byte, blocksPerData*delta.Block)
-	for {
-		var runs []run
-		open := true
-		select {
-		case runs, open = <-c.needs:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if !open {
-			break
-		}
-		for _, r := range runs {
-			if err := c.blocks(ctx, r, encoder, buffer); err != nil {
-				return err
-			}
-		}
-	}
 	select {
-	case is := <-sum:
-		return c.sendJSON(frameEnd, end{is})
+	case <-c.summed:
+		return c.sendJSON(frameEnd, end{c.sha256})
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
+// data sends what the host asks for.
+func (c *client) data(ctx context.Context) error {
+	// What arrived is known by the digest of the whole.
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = encoder.Close() }()
+	s := sender{client: c, encoder: encoder, content: make([]byte, blocksPerData*delta.Block)}
+	for {
+		select {
+		case runs, open := <-c.needs:
+			if !open {
+				return nil
+			}
+			for _, r := range runs {
+				if err := s.blocks(ctx, r); err != nil {
+					return err
+				}
+			}
+			<-c.open
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// sender reads and compresses.
+type sender struct {
+	*client
+	encoder        *zstd.Encoder
+	content, frame []byte
+}
+
 // blocks sends a run of blocks.
-func (c *client) blocks(ctx context.Context, r run, encoder *zstd.Encoder, buffer []byte) error {
+func (s *sender) blocks(ctx context.Context, r run) error {
 	for r.count > 0 && ctx.Err() == nil {
 		part := run{r.at, min(r.count, blocksPerData)}
 		at := part.at * delta.Block
-		content := buffer[:min(part.count*delta.Block, c.Size-at)]
-		if n, err := c.Image.ReadAt(content, at); n < len(content) {
-			return unreadable(err)
+		content := s.content[:min(part.count*delta.Block, s.Size-at)]
+		if n, err := s.Image.ReadAt(content, at); n < len(content) {
+			return unreadable(shortened(err))
 		}
-		frame := encoder.EncodeAll(content, appendRun(nil, part))
-		if err := c.send(frameData, frame); err != nil {
+		s.frame = s.encoder.EncodeAll(content, appendRun(s.frame[:0], part))
+		if err := s.send(frameData, s.frame); err != nil {
 			return err
 		}
-		c.report(int64(len(content)), int64(len(frame)))
+		s.report(int64(len(content)), int64(len(s.frame)))
 		r = run{r.at + part.count, r.count - part.count}
 	}
 	return ctx.Err()

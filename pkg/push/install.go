@@ -20,21 +20,27 @@ import (
 
 // program is this program, as it is brought to the host.
 type program struct {
-	content []byte
-	sha256  string
+	file   *os.File
+	sha256 string
 }
 
-func readProgram(file string) (*program, error) {
-	if file == "" {
-		file = "/proc/self/exe" // also when the file was replaced since
+func openProgram(name string) (*program, error) {
+	if name == "" {
+		name = "/proc/self/exe" // also when the file was replaced since
 	}
-	content, err := os.ReadFile(file)
+	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(content)
-	return &program{content, hex.EncodeToString(sum[:])}, nil
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return &program{file, hex.EncodeToString(sum.Sum(nil))}, nil
 }
+
+func (p *program) close() { _ = p.file.Close() }
 
 // script is what the host's shell does: it looks for the program in the user's cache, takes
 // it when it is not there, checks its digest either way, and becomes it.
@@ -88,7 +94,10 @@ func (p *program) bring(in io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := z.Write(p.content); err != nil {
+	if _, err := p.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if _, err := io.Copy(z, p.file); err != nil {
 		return err
 	}
 	if err := z.Close(); err != nil {

@@ -13,82 +13,82 @@ import (
 	"vmctl/pkg/delta"
 )
 
-// keyPart is how much of a file one goroutine hashes at a time.
-const keyPart = 256 * delta.Block
+// readAtOnce is how much of a file is read at a time: so little that it is still in the
+// processor's cache when it is hashed.
+const readAtOnce = 64 * delta.Block
 
-// keysOf are the keys of a file's blocks from an offset, a block's begin, to an end.
-func keysOf(ctx context.Context, f io.ReaderAt, salt delta.Salt, from, to int64) ([]delta.Key, error) {
-	keys := make([]delta.Key, delta.Blocks(to-from))
-	parts, part := errgroup.WithContext(ctx)
-	parts.SetLimit(runtime.GOMAXPROCS(0))
-	for at := from; at < to; at += keyPart {
-		if part.Err() != nil {
-			break
-		}
-		parts.Go(func() error {
-			buffer := make([]byte, min(keyPart, to-at))
-			if n, err := f.ReadAt(buffer, at); n < len(buffer) {
-				if errors.Is(err, io.EOF) {
-					err = io.ErrUnexpectedEOF
-				}
-				return err
-			}
-			first := (at - from) / delta.Block
-			salt.Keys(keys[first:first], buffer)
-			return nil
-		})
-	}
-	if err := parts.Wait(); err != nil {
-		return nil, err
-	}
-	return keys, ctx.Err()
-}
-
-// keysAt are the keys of so many blocks of a file from one on; nil when there is nothing.
-func keysAt(ctx context.Context, f *os.File, salt delta.Salt, at, count, size int64) ([]delta.Key, error) {
-	from, to := at*delta.Block, min((at+count)*delta.Block, size)
-	data, err := f.Seek(from, unix.SEEK_DATA)
-	if errors.Is(err, unix.ENXIO) || err == nil && data >= to {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return keysOf(ctx, f, salt, from, to)
-}
-
-// keysOfFile are the keys of a whole file, or of its first blocks. The file's holes, where
-// the file system tells of them, are not read.
-func keysOfFile(ctx context.Context, f *os.File, salt delta.Salt, most int64) ([]delta.Key, error) {
+// keysOf are the keys of a file's blocks from an offset, a block's begin, to an end, which
+// the file has. Holes that the file system tells of are not read.
+func keysOf(ctx context.Context, f *os.File, salt *delta.Salt, from, to int64) ([]delta.Key, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	size := info.Size()
-	if delta.Blocks(size) > most {
-		size = most * delta.Block
+	if info.Size() < to {
+		return nil, io.ErrUnexpectedEOF
 	}
-	keys := make([]delta.Key, delta.Blocks(size))
-	for at := int64(0); at < size; {
+	keys := make([]delta.Key, delta.Blocks(to-from))
+	offsets := make(chan int64)
+	group, ctx := errgroup.WithContext(ctx)
+	for range min(int64(runtime.GOMAXPROCS(0)), (to-from+readAtOnce-1)/readAtOnce) {
+		group.Go(func() error {
+			buffer := make([]byte, min(readAtOnce, to-from))
+			for at := range offsets {
+				part := buffer[:min(readAtOnce, to-at)]
+				if n, err := f.ReadAt(part, at); n < len(part) {
+					return shortened(err)
+				}
+				first := (at - from) / delta.Block
+				salt.Keys(keys[first:first], part)
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		defer close(offsets)
+		return dataOf(f, from, to, func(at int64) error {
+			select {
+			case offsets <- at:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	})
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return keys, nil
+}
+
+// shortened is the error of a file that ended before its end.
+func shortened(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// dataOf calls do with the offsets, each a readAtOnce behind the one before or more, of all
+// that is no hole.
+func dataOf(f *os.File, from, to int64, do func(at int64) error) error {
+	for at := from; at < to; {
 		begin, err := f.Seek(at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) || err == nil && begin >= size {
-			break // the rest is a hole
+		if errors.Is(err, unix.ENXIO) || err == nil && begin >= to {
+			return nil // the rest is a hole
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		end, err := f.Seek(begin, unix.SEEK_HOLE)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		begin = begin / delta.Block * delta.Block
-		end = min(delta.Blocks(end)*delta.Block, size)
-		part, err := keysOf(ctx, f, salt, begin, end)
-		if err != nil {
-			return nil, err
+		for at = max(at, begin/delta.Block*delta.Block); at < min(end, to); at += readAtOnce {
+			if err := do(at); err != nil {
+				return err
+			}
 		}
-		copy(keys[begin/delta.Block:], part)
-		at = end
 	}
-	return keys, nil
+	return nil
 }

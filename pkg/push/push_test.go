@@ -70,9 +70,9 @@ func connected(t testing.TB, dir string, content []byte, report func(int64)) (*c
 	}()
 	l := &link{r: ours, w: ours}
 	require.NoError(t, greet(l))
-	c := &client{link: l, hangUp: func() { _ = ours.Close() }, Push: engine.Push{
-		Pool: dir, Volume: volume, Image: fileOf(t, content), Size: int64(len(content)), Report: report,
-	}}
+	p := engine.Push{Pool: dir, Volume: volume, Image: fileOf(t, content), Size: int64(len(content)), Report: report}
+	c := &client{link: l, hangUp: func() { _ = ours.Close() }, Push: p, reading: read(t.Context(), p)}
+	defer c.end()
 	err := c.run(t.Context())
 	_ = ours.Close()
 	<-done
@@ -176,9 +176,60 @@ func TestPushIsBitIdentical(t *testing.T) {
 		}
 		require.NoError(t, os.WriteFile(filepath.Join(dir, volume), blocks(random.IntN(200)), 0o600))
 		image := append(blocks(random.IntN(150)), 1)
-		_, err := connected(t, dir, image[random.IntN(2)*100%len(image):], nil)
+		image = image[random.IntN(2)*100%len(image):]
+		_, err := connected(t, dir, image, nil)
 		require.NoError(t, err)
+		same(t, dir, image)
 	}
+}
+
+// TestWhatIsDone: a file is proved as far as nothing before is missing, in whatever order
+// its blocks come.
+func TestWhatIsDone(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	for range 200 {
+		list := todo{blocks: 1 + random.Int64N(500)}
+		missing := make([]bool, list.blocks)
+		for !done(t, &list, missing) {
+			if at := random.Int64N(list.blocks); at < list.next {
+				r := run{at, 1 + random.Int64N(3)}
+				asked := true
+				for b := r.at; b < r.at+r.count; b++ {
+					asked = asked && b < list.next && missing[b]
+				}
+				if !asked {
+					continue // the connection would end
+				}
+				require.NoError(t, list.came(r))
+				for b := r.at; b < r.at+r.count; b++ {
+					missing[b] = false
+				}
+				continue
+			}
+			count := min(1+random.Int64N(90), list.blocks-list.next)
+			var ops []delta.Op
+			for b := list.next; b < list.next+count; b++ {
+				op := delta.Op{Kind: delta.Copy, At: b, Count: 1}
+				if missing[b] = random.IntN(3) == 0; missing[b] {
+					op.Kind = delta.Data
+				}
+				ops = append(ops, op)
+			}
+			list.planned(ops, count)
+		}
+		require.ErrorContains(t, list.came(run{0, 1}), "nobody asked")
+	}
+}
+
+// done compares how much is done with what is missing, and says whether that is all.
+func done(t *testing.T, list *todo, missing []bool) bool {
+	t.Helper()
+	want := int64(0)
+	for want < list.next && !missing[want] {
+		want++
+	}
+	require.Equal(t, want, list.done())
+	return want == list.blocks
 }
 
 func TestWhatThePoolRefuses(t *testing.T) {
@@ -281,8 +332,8 @@ func TestHostileClients(t *testing.T) {
 		"data without a place":    {[][]byte{first, keys, frame(frameData, nil)}, "half a run"},
 		"data of too much":        {[][]byte{beginning(dir, volume, 1<<30), frame(frameData, appendRun(nil, run{0, 1000}))}, "too many"},
 		"data that is no data":    {[][]byte{first, keys, frame(frameData, append(appendRun(nil, run{0, 1}), "nonsense"...))}, "cannot be read"},
-		"the end too early":       {[][]byte{first, keys, frame(frameEnd, []byte(`{}`))}, "2 blocks missing"},
-		"the end before its keys": {[][]byte{first, frame(frameEnd, []byte(`{}`))}, "3 blocks missing"},
+		"the end too early":       {[][]byte{first, keys, frame(frameEnd, []byte(`{}`))}, "block 0 of 3 has not come"},
+		"the end before its keys": {[][]byte{first, frame(frameEnd, []byte(`{}`))}, "block 0 of 3 has not come"},
 		"another begin":           {[][]byte{first, first}, "is not expected"},
 		"a wrong digest":          {[][]byte{beginning(dir, volume, delta.Block), frame(frameKeys, encodeKeys([]delta.Key{0})), frame(frameEnd, []byte(`{"sha256":"00"}`))}, "has digest"},
 	} {
@@ -328,7 +379,9 @@ func FuzzHost(f *testing.F) {
 	f.Add(frame(frameNeed, bytes.Repeat([]byte{0xff}, 1000)))
 	image := fileOf(f, bytes.Repeat([]byte("image"), 10000))
 	f.Fuzz(func(t *testing.T, said []byte) {
-		c := &client{link: &link{r: bytes.NewReader(said), w: io.Discard}, hangUp: func() {}, Push: engine.Push{Image: image, Size: 50000}}
+		p := engine.Push{Image: image, Size: 50000}
+		c := &client{link: &link{r: bytes.NewReader(said), w: io.Discard}, hangUp: func() {}, Push: p, reading: read(t.Context(), p)}
+		defer c.end()
 		require.Error(t, c.run(t.Context()))
 	})
 }

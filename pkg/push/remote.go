@@ -38,6 +38,8 @@ const greetTime = 30 * time.Second
 
 // Push implements engine.Pusher.
 func (r *Remote) Push(ctx context.Context, p engine.Push) error {
+	reading := read(ctx, p)
+	defer reading.end()
 	s, err := r.start(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -46,10 +48,7 @@ func (r *Remote) Push(ctx context.Context, p engine.Push) error {
 		return otherWay(err)
 	}
 	defer s.end()
-	if err := p.Begin(); err != nil {
-		return err
-	}
-	c := &client{link: s.link, Push: p, hangUp: s.end}
+	c := &client{link: s.link, Push: p, reading: reading, hangUp: s.end}
 	began := time.Now()
 	err = c.run(ctx)
 	if err == nil {
@@ -72,12 +71,12 @@ func otherWay(err error) error { return fmt.Errorf("%w: %w", engine.ErrOtherWay,
 // explain says what an error of a push means for what comes next.
 func (r *Remote) explain(ctx context.Context, s *session, err error) error {
 	var said failure
-	var own imageError
+	var own ownError
 	switch {
 	case ctx.Err() != nil:
 		return interrupted(ctx)
 	case errors.As(err, &own):
-		return fault.New(fault.Build, "the image cannot be read: %w", own.error)
+		return own.error
 	case errors.As(err, &said):
 		if said.Reason == noSpace {
 			return fault.New(fault.Refused, "cannot push the image: the disk of %s is full (%s)", r.Host, said).
@@ -135,14 +134,16 @@ func (s *session) said() string {
 
 // start runs this program on the host.
 func (r *Remote) start(ctx context.Context) (*session, error) {
-	own, err := readProgram(r.Program)
-	if err != nil {
-		return nil, err
-	}
 	s, out, err := r.run(ctx)
 	if err != nil {
 		return nil, err
 	}
+	own, err := openProgram(r.Program) // while ssh reaches the host
+	if err != nil {
+		s.end()
+		return nil, err
+	}
+	defer own.close()
 	// A host that says nothing is not waited for.
 	silent := time.AfterFunc(greetTime, s.end)
 	defer silent.Stop()

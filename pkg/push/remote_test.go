@@ -46,8 +46,9 @@ func TestTheHostGetsTheProgramOnce(t *testing.T) {
 	require.NoError(t, err)
 	same(t, dir, image)
 
-	own, err := readProgram("")
+	own, err := openProgram("")
 	require.NoError(t, err)
+	defer own.close()
 	file := filepath.Join(cache, own.sha256)
 	first, err := os.Stat(file)
 	require.NoError(t, err)
@@ -110,7 +111,7 @@ func TestAProgramThatDoesNotArriveWholeIsNotRun(t *testing.T) {
 	s, out, err := r.run(t.Context())
 	require.NoError(t, err)
 	defer s.end()
-	own := &program{content: []byte("#!/bin/sh\necho vmctl-host: ready\n"), sha256: "0123"}
+	own := &program{file: fileOf(t, []byte("#!/bin/sh\necho vmctl-host: ready\n")), sha256: "0123"}
 	require.ErrorContains(t, own.install(s.in, out, func() {}, func() {}), "did not arrive whole")
 	s.end()
 	left, err := os.ReadDir(cache)
@@ -143,6 +144,11 @@ func TestWhatAFailureMeans(t *testing.T) {
 	err = r.Push(t.Context(), engine.Push{Pool: host(t), Volume: volume, Image: short, Size: 100, Begin: func() error { return nil }})
 	assert.Equal(t, fault.Build, fault.KindOf(err), "%v", err)
 	assert.ErrorContains(t, err, "the image cannot be read")
+
+	// A digest that somebody knew of another file.
+	err = r.Push(t.Context(), engine.Push{Pool: host(t), Volume: volume, Image: fileOf(t, []byte("x")), Size: 1, SHA256: "00"})
+	require.ErrorIs(t, err, engine.ErrOtherWay)
+	require.ErrorContains(t, err, "has digest")
 
 	for text, kind := range map[reason]fault.Kind{noSpace: fault.Refused, broken: fault.Other} {
 		err := r.explain(t.Context(), nil, failure{text, "the disk\x1b[31m"})

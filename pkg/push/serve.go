@@ -2,8 +2,6 @@ package push
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,14 +46,15 @@ type server struct {
 	sources []*os.File
 	index   *delta.Index
 	zstd    *zstd.Decoder
-	// next is the first block whose key has not come yet.
-	next int64
-	// needed has a bit for each block that was asked for and has not come; missing is how many.
-	needed  []uint64
-	missing int64
+	content []byte
+	todo    todo
+	proof   *proof
 }
 
 func (s *server) close() {
+	if s.proof != nil {
+		s.proof.end()
+	}
 	if s.file != nil {
 		_ = s.file.Close()
 	}
@@ -120,48 +119,56 @@ func (s *server) prepare(ctx context.Context) error {
 	}
 	s.sources, s.index = files, delta.NewIndex(indexRoom)
 	for _, f := range files {
-		keys, err := keysOfFile(ctx, f, s.Salt, s.index.Room())
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			keys = nil // it cannot be read: nothing is copied from it
-		}
-		s.index.Add(keys)
+		s.index.Add(s.keysOfSource(ctx, f))
 	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s.todo = todo{blocks: delta.Blocks(s.Size)}
 	s.zstd, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(blocksPerData*delta.Block), zstd.WithDecoderConcurrency(1))
+	return err
+}
+
+// keysOfSource are the keys of a file that is copied from, as many as there is room for;
+// none when it cannot be read.
+func (s *server) keysOfSource(ctx context.Context, f *os.File) []delta.Key {
+	info, err := f.Stat()
 	if err != nil {
-		return err
+		return nil
 	}
-	s.needed = make([]uint64, delta.Blocks(s.Size)/64+1)
-	return s.file.Truncate(s.Size)
+	keys, err := keysOf(ctx, f, &s.Salt, 0, min(info.Size(), s.index.Room()*delta.Block))
+	if err != nil {
+		return nil
+	}
+	return keys
 }
 
 // keys makes the next blocks what they should be, as far as they are on the host, and
 // asks for the others.
 func (s *server) keys(ctx context.Context, payload []byte) error {
-	want, err := decodeKeys(payload, delta.Blocks(s.Size)-s.next)
+	first := s.todo.next
+	want, err := decodeKeys(payload, s.todo.blocks-first)
 	if err != nil {
 		return err
+	}
+	if first == 0 {
+		if err := s.file.Truncate(s.Size); err != nil {
+			return err
+		}
+		s.proof = prove(ctx, s.file, s.Size)
 	}
 	count := int64(len(want))
-	have, err := keysAt(ctx, s.file, s.Salt, s.next, count, s.Size)
+	have, err := keysOf(ctx, s.file, &s.Salt, first*delta.Block, min((first+count)*delta.Block, s.Size))
 	if err != nil {
 		return err
 	}
-	ops := s.index.Plan(want, s.next, have)
+	ops := s.index.Plan(want, first, have)
 	var need []byte
 	for _, op := range ops {
-		if op.Kind != delta.Data {
-			continue
+		if op.Kind == delta.Data {
+			need = appendRun(need, run{op.At, op.Count})
 		}
-		need = appendRun(need, run{op.At, op.Count})
-		for b := op.At; b < op.At+op.Count; b++ {
-			s.needed[b/64] |= 1 << (b % 64)
-		}
-		s.missing += op.Count
 	}
-	s.next += count
 	if err := s.send(frameNeed, need); err != nil {
 		return err
 	}
@@ -170,7 +177,8 @@ func (s *server) keys(ctx context.Context, payload []byte) error {
 			return err
 		}
 	}
-	s.writeBack(s.next-count, count)
+	s.todo.planned(ops, count)
+	s.wrote(first, count)
 	return nil
 }
 
@@ -199,47 +207,46 @@ func (s *server) data(payload []byte) error {
 	}
 	at := r.at * delta.Block
 	length := min(r.count*delta.Block, s.Size-at)
-	content, err := s.zstd.DecodeAll(payload[runSize:], nil)
-	if err == nil && int64(len(content)) != length {
-		err = fmt.Errorf("they are %d bytes", len(content))
+	s.content, err = s.zstd.DecodeAll(payload[runSize:], s.content[:0])
+	if err == nil && int64(len(s.content)) != length {
+		err = fmt.Errorf("they are %d bytes", len(s.content))
 	}
 	if err != nil {
 		return fmt.Errorf("blocks %d+%d cannot be read: %w", r.at, r.count, err)
 	}
-	for b := r.at; b < r.at+r.count; b++ {
-		if s.needed[b/64]&(1<<(b%64)) == 0 {
-			return fmt.Errorf("nobody asked for block %d", b)
-		}
-		s.needed[b/64] &^= 1 << (b % 64)
+	if err := s.todo.came(r); err != nil {
+		return err
 	}
-	s.missing -= r.count
-	_, err = s.file.WriteAt(content, at)
-	s.writeBack(r.at, r.count)
-	return err
+	if _, err := s.file.WriteAt(s.content, at); err != nil {
+		return err
+	}
+	s.wrote(r.at, r.count)
+	return nil
 }
 
-// writeBack begins to write blocks to the disk, so that the end need not wait long for it.
-func (s *server) writeBack(at, count int64) {
+// wrote lets what was written go to the disk, so that the end need not wait long for it,
+// and lets what is done be proved.
+func (s *server) wrote(at, count int64) {
 	_ = unix.SyncFileRange(int(s.file.Fd()), at*delta.Block, count*delta.Block, unix.SYNC_FILE_RANGE_WRITE)
+	s.proof.upTo(min(s.todo.done()*delta.Block, s.Size))
 }
 
-// end reads the file again and compares it with the client's digest.
+// end compares the file with the client's digest.
 func (s *server) end(payload []byte) error {
 	var e end
 	if err := json.Unmarshal(payload, &e); err != nil {
 		return errors.New("the client did not say what it should be")
 	}
-	if s.next != delta.Blocks(s.Size) || s.missing != 0 {
-		return fmt.Errorf("the client ended with %d blocks missing", s.missing+delta.Blocks(s.Size)-s.next)
+	if left := s.todo.blocks - s.todo.done(); left != 0 {
+		return fmt.Errorf("the client ended too early: block %d of %d has not come", s.todo.done(), s.todo.blocks)
 	}
-	if err := s.file.Sync(); err != nil {
+	if err := s.file.Sync(); err != nil { // the rest is proved meanwhile
 		return err
 	}
-	sum := sha256.New()
-	if _, err := io.CopyN(sum, io.NewSectionReader(s.file, 0, s.Size), s.Size); err != nil {
+	is, err := s.proof.digest()
+	if err != nil {
 		return err
 	}
-	is := hex.EncodeToString(sum.Sum(nil))
 	if is != e.SHA256 {
 		return failure{notSame, fmt.Sprintf("the file has digest %s and not %s", is, e.SHA256)}
 	}

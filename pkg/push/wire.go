@@ -13,7 +13,7 @@ import (
 
 // protocol is the version of what both ends say. They are the same program, as its digest
 // says; the version tells programs apart that were started in another way.
-const protocol = 1
+const protocol = 2
 
 // Every message is a frame: what it is, how long it is, and the payload.
 const (
@@ -83,13 +83,15 @@ type link struct {
 	r  io.Reader
 	mu sync.Mutex
 	w  io.Writer
+	// frame is what is written at once.
+	frame []byte
 }
 
 func (l *link) send(kind byte, payload []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	frame := append(binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(payload))), payload...)
-	_, err := l.w.Write(frame)
+	l.frame = append(binary.BigEndian.AppendUint32(append(l.frame[:0], kind), uint32(len(payload))), payload...)
+	_, err := l.w.Write(l.frame)
 	return err
 }
 
@@ -142,8 +144,11 @@ func readRun(b []byte, from, to int64) (run, error) {
 	return r, nil
 }
 
+// keySize is how many bytes a key has.
+const keySize = 8
+
 func encodeKeys(keys []delta.Key) []byte {
-	b := make([]byte, 0, 8*len(keys))
+	b := make([]byte, 0, keySize*len(keys))
 	for _, k := range keys {
 		b = binary.BigEndian.AppendUint64(b, uint64(k))
 	}
@@ -152,11 +157,11 @@ func encodeKeys(keys []delta.Key) []byte {
 
 // decodeKeys reads keys of blocks, of which there may be so many.
 func decodeKeys(b []byte, most int64) ([]delta.Key, error) {
-	if len(b) == 0 || len(b)%8 != 0 || len(b)/8 > keysPerFrame || int64(len(b)/8) > most {
+	if len(b) == 0 || len(b)%keySize != 0 || len(b)/keySize > keysPerFrame || int64(len(b)/keySize) > most {
 		return nil, fmt.Errorf("%d bytes of keys where %d keys are left", len(b), most)
 	}
-	keys := make([]delta.Key, 0, len(b)/8)
-	for ; len(b) > 0; b = b[8:] {
+	keys := make([]delta.Key, 0, len(b)/keySize)
+	for ; len(b) > 0; b = b[keySize:] {
 		keys = append(keys, delta.Key(binary.BigEndian.Uint64(b)))
 	}
 	return keys, nil

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,17 +41,33 @@ func TestBench(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("BENCH_ROUNDS")); err == nil && n > 0 {
 		rounds = n
 	}
-	rows := []row{}
-	rows = append(rows, h.up(rounds)...)
-	rows = append(rows, h.idle(rounds)...)
-	rows = append(rows, h.many(min(rounds, 5))...)
-	rows = append(rows, h.inside(rounds)...)
-	rows = append(rows, h.large(rounds), h.prune(min(rounds, 3)))
-	amounts := []amount{h.shared(), h.upload()}
-	publish(t, rounds, rows, amounts) // what takes longest comes last
-	pushRows, pushAmounts := h.push()
-	rows, amounts = append(rows, pushRows...), append(amounts, pushAmounts...)
-	publish(t, rounds, rows, amounts)
+	var rows []row
+	var amounts []amount
+	only := os.Getenv("BENCH_ONLY")
+	for _, part := range []struct {
+		name    string
+		measure func() ([]row, []amount)
+	}{
+		{"up", func() ([]row, []amount) { return h.up(rounds), nil }},
+		{"idle", func() ([]row, []amount) { return h.idle(rounds), nil }},
+		{"many", func() ([]row, []amount) { return h.many(min(rounds, 5)), nil }},
+		{"inside", func() ([]row, []amount) { return h.inside(rounds), nil }},
+		{"images", func() ([]row, []amount) {
+			return []row{h.large(rounds), h.prune(min(rounds, 3))}, []amount{h.shared()}
+		}},
+		{"upload", func() ([]row, []amount) { return nil, []amount{h.upload("through libvirt", "qemu:///system")} }},
+		{"push", func() ([]row, []amount) { return h.push(min(rounds, 3)) }}, // what takes longest comes last
+	} {
+		if only != "" && !slices.Contains(strings.Split(only, ","), part.name) {
+			continue
+		}
+		moreRows, moreAmounts := part.measure()
+		rows, amounts = append(rows, moreRows...), append(amounts, moreAmounts...)
+		publish(t, rounds, rows, amounts, "")
+	}
+	if only == "" {
+		publish(t, rounds, rows, amounts, os.Getenv("BENCH_README"))
+	}
 	if file := os.Getenv("BENCH_JSON"); file != "" {
 		out, err := os.Create(file)
 		require.NoError(t, err)
@@ -59,13 +76,13 @@ func TestBench(t *testing.T) {
 	}
 }
 
-// publish writes the tables.
-func publish(t *testing.T, rounds int, rows []row, amounts []amount) {
+// publish writes the tables, and into a file when there is one.
+func publish(t *testing.T, rounds int, rows []row, amounts []amount, file string) {
 	var figures strings.Builder
 	require.NoError(t, table(&figures, rows))
 	require.NoError(t, amountTable(&figures, amounts))
 	t.Log("\n" + figures.String())
-	if file := os.Getenv("BENCH_README"); file != "" {
+	if file != "" {
 		testenv.Section(t, file, "bench", fmt.Sprintf(intro, rounds)+figures.String())
 	}
 }

@@ -109,21 +109,22 @@ func (h *host) prints(argv ...string) run {
 }
 
 // upload compares the memory that an upload of 10 GiB takes, a tenth of it data.
-func (h *host) upload() amount {
+func (h *host) upload(way, uri string) amount {
 	project := filepath.Join(h.dir, "upload")
 	require.NoError(h.t, os.MkdirAll(filepath.Join(project, "domain"), 0o755))
 	disk := filepath.Join(project, "disk.raw")
 	h.must("sh", "-c", "head -c 1073741824 /dev/urandom >"+disk+" && printf '\\125\\252' | dd of="+disk+" bs=1 seek=510 conv=notrunc status=none && truncate -s 10G "+disk)
 	text := "image: ./disk.raw\nmemory: 32MiB\ncpus: 1\nnetwork: none\naccel: tcg\n"
 	require.NoError(h.t, os.WriteFile(filepath.Join(project, "domain/large-disk.yaml"), []byte(text), 0o644))
-	ours := h.time(h.vmctl, "-C", project, "up", "--no-wait", "large-disk")
+	ours := h.time(h.vmctl, "-C", project, "-c", uri, "up", "--no-wait", "large-disk")
 	h.must(h.vmctl, "-C", project, "down", "--force", "large-disk")
+	h.must(h.vmctl, "-C", project, "image", "prune")
 	h.must("virsh", "vol-create-as", "vmctl", "large", "10G", "--allocation", "0", "--format", "raw")
-	theirs := h.time("virsh", "vol-upload", "--pool", "vmctl", "--sparse", "large", disk)
+	theirs := h.time("virsh", "-c", uri, "vol-upload", "--pool", "vmctl", "--sparse", "large", disk)
 	h.must("virsh", "vol-delete", "--pool", "vmctl", "large")
 	require.NoError(h.t, os.Remove(disk))
 	return amount{
-		What: "peak memory while 10 GiB are uploaded", Vmctl: float64(ours.rss) / (1 << 20),
+		What: "peak memory while 10 GiB are uploaded, " + way, Vmctl: float64(ours.rss) / (1 << 20),
 		Reference: "`virsh vol-upload --sparse`", Other: float64(theirs.rss) / (1 << 20), Target: "64 MiB",
 	}
 }
