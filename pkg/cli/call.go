@@ -14,6 +14,7 @@ import (
 	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
+	"vmctl/pkg/image"
 	"vmctl/pkg/progress"
 	"vmctl/pkg/project"
 	"vmctl/pkg/state"
@@ -42,6 +43,8 @@ type call struct {
 	endTurn func()
 	// building bounds how many images are made at once: evaluating NixOS takes a gigabyte.
 	building chan struct{}
+	// ahead are the images' files that are being read.
+	ahead *readFiles
 	// saying is held while a person is told something, beneath the progress.
 	saying *sync.Mutex
 }
@@ -52,6 +55,7 @@ func newCall(deps *Deps, l *line) *call {
 		hosts: newHosts(), secrets: &hiddenSecrets{values: map[string]string{}}, spaces: &lockSpaces{locks: map[string]*state.Locks{}},
 		dirs:     sync.OnceValues(func() (state.Dirs, error) { return findDirs(deps) }),
 		building: make(chan struct{}, runtime.NumCPU()), saying: &sync.Mutex{}, ssh: &sharedSSH{},
+		ahead: &readFiles{files: map[string]*image.Ahead{}},
 	}
 	mode, err := ui.ParseMode(c.global("progress"))
 	if err != nil || c.global("quiet") != "" {

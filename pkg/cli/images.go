@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"sync"
 
 	"vmctl/pkg/builder"
 	"vmctl/pkg/engine"
@@ -121,7 +122,7 @@ func (c *call) findImage(ctx context.Context, t *target, use imageUse) (*foundIm
 		}
 		f.done = func() { release(); unlock() }
 		f.image, err = image.Obtain(ctx, t.machine.Image, t.path(t.machine.Image.Ref), image.Options{
-			Cache: dirs.Cache, Progress: c.progress, Now: c.deps.Now, Task: t.name + "/image", Arch: use.arch, Refresh: use.refresh,
+			Cache: dirs.Cache, Progress: c.progress, Now: c.deps.Now, Task: t.name + "/image", Arch: use.arch, Refresh: use.refresh, Ahead: t.ahead,
 		})
 		f.keep = func() error { return builder.KeepRoots(roots) }
 	} else if f.built, err = c.deps.Images(dirs, c.progress, c.log).Build(ctx, t.flake(), roots, use.refresh); err == nil {
@@ -158,6 +159,28 @@ func (c *call) look(ctx context.Context, t *target) {
 	if err == nil && t.machine.Image.Kind == spec.ImageFlake {
 		t.sources = c.deps.Images(dirs, c.progress, c.log).Look(ctx, t.flake())
 	}
+}
+
+// readAhead begins to read a machine's image, where that is a file, while the host is
+// connected to.
+func (c *call) readAhead(ctx context.Context, t *target) {
+	dirs, err := c.dirs()
+	if err != nil || t.machine.Image.Kind != spec.ImageFile {
+		return
+	}
+	file := t.path(t.machine.Image.Ref)
+	c.ahead.mu.Lock()
+	defer c.ahead.mu.Unlock()
+	if t.ahead = c.ahead.files[file]; t.ahead == nil {
+		t.ahead = image.ReadAhead(ctx, file, image.Options{Cache: dirs.Cache, Progress: c.progress, Now: c.deps.Now, Task: t.name + "/image"})
+		c.ahead.files[file] = t.ahead
+	}
+}
+
+// readFiles are the files that are read ahead, each once for all the machines of a command.
+type readFiles struct {
+	mu    sync.Mutex
+	files map[string]*image.Ahead
 }
 
 // flake is what to build for a machine.

@@ -9,6 +9,7 @@ import (
 	"vmctl/pkg/builder"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
+	"vmctl/pkg/image"
 	"vmctl/pkg/project"
 	"vmctl/pkg/spec"
 )
@@ -32,6 +33,8 @@ type target struct {
 	ask func(ctx context.Context) error
 	// sources is what the image's flake looked like when the command began, if it was looked at.
 	sources *builder.Sources
+	// ahead is the image's file, if it is being read.
+	ahead *image.Ahead
 	// media are what the guest is told on disks of their own.
 	media []engine.Medium
 	// systemdKeys are the public keys of Machine.Systemd, read from their files.

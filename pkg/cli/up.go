@@ -139,6 +139,7 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 		return nil, nil, nil, err
 	}
 	c.look(ctx, t)
+	c.readAhead(ctx, t)
 	e, err := c.engine(ctx, t.uri, t.project)
 	if err != nil {
 		return nil, nil, nil, err

@@ -62,6 +62,9 @@ func digest(ctx context.Context, f *os.File, abs string, info os.FileInfo, s sub
 		if sum := recall(opts.Cache, before); sum != "" {
 			return sum, nil
 		}
+		if sum := opts.Ahead.of(before); sum != "" {
+			return sum, nil
+		}
 	}
 	sum, err := read(ctx, f, info.Size(), s, opts)
 	if err != nil {

@@ -25,6 +25,8 @@ type Options struct {
 	Source string
 	// Cache is the directory of remembered digests; empty remembers none.
 	Cache string
+	// Ahead is what was read of the file already; nil is nothing.
+	Ahead *Ahead
 	// Progress hears how far the reading is; nil means nobody does.
 	Progress progress.Sink
 	// Task is the ID of the progress events.
