@@ -14,14 +14,10 @@ func hostAgentCommand() *command {
 	return &command{
 		name: "host-agent", group: other, hidden: true, run: runHostAgent,
 		summary: "Take an image that vmctl on another machine brings",
-		options: []option{{name: "check", help: "only say that it runs here"}},
 	}
 }
 
-func runHostAgent(ctx context.Context, c *call, in *urfave.Context) error {
-	if in.Bool("check") {
-		return nil
-	}
+func runHostAgent(ctx context.Context, c *call, _ *urfave.Context) error {
 	c.progress.Close()
 	return push.Serve(ctx, c.streams.In, c.deps.Terminal)
 }

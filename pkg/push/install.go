@@ -54,7 +54,11 @@ func machines() map[string]string {
 }
 
 // said is what stands before what the script says: the host's shell may print greetings.
-const said = "vmctl-host: "
+// ready is what the program says, when the script has become it.
+const (
+	said  = "vmctl-host: "
+	ready = "ready"
+)
 
 // install talks with the script until the program runs. bringing and brought are called
 // around what can take long.
@@ -73,7 +77,7 @@ func (p *program) install(in io.Writer, out *bufio.Reader, bringing, brought fun
 			return err
 		}
 		switch word {
-		case "ready":
+		case ready:
 			return nil
 		case "need":
 			bringing()

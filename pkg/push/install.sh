@@ -26,10 +26,11 @@ vmctl_host() {
 	# One that nix built looks for its loader in the nix store.
 	for loader in "" /lib64/ld-linux-x86-64.so.2 /lib/ld-linux-aarch64.so.1; do
 		[ -z "$loader" ] || [ -x "$loader" ] || continue
-		if $loader "$file" host-agent --check >/dev/null 2>&1; then
-			say ready
-			exec $loader "$file" host-agent
-		fi
+		$loader "$file" host-agent # which says that it is ready
+		case $? in
+		126 | 127) ;; # it could not be started
+		*) return ;;
+		esac
 	done
 	say "vmctl does not run there"
 }

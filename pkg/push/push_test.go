@@ -24,9 +24,7 @@ import (
 // TestMain makes this program the host's end when it is started as that.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "host-agent" {
-		if len(os.Args) == 2 {
-			_ = Serve(context.Background(), os.Stdin, os.Stdout)
-		}
+		_ = Serve(context.Background(), os.Stdin, os.Stdout)
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
@@ -61,14 +59,21 @@ func fileOf(t testing.TB, content []byte) *os.File {
 // connected runs both ends in this process.
 func connected(t testing.TB, dir string, content []byte, report func(int64)) (*client, error) {
 	t.Helper()
+	c, err := connectedBy(t, dir, content, report, func(c net.Conn) io.Writer { return c })
+	return c, err
+}
+
+// connectedBy runs both ends with something between them that the client writes to.
+func connectedBy(t testing.TB, dir string, content []byte, report func(int64), by func(net.Conn) io.Writer) (*client, error) {
+	t.Helper()
 	ours, theirs := net.Pipe()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = Serve(t.Context(), theirs, theirs)
+		_ = serve(t.Context(), theirs, theirs)
 		_ = theirs.Close()
 	}()
-	l := &link{r: ours, w: ours}
+	l := &link{r: ours, w: by(ours)}
 	require.NoError(t, greet(l))
 	p := engine.Push{Pool: dir, Volume: volume, Image: fileOf(t, content), Size: int64(len(content)), Report: report}
 	c := &client{link: l, hangUp: func() { _ = ours.Close() }, Push: p, reading: read(t.Context(), p)}
@@ -77,6 +82,38 @@ func connected(t testing.TB, dir string, content []byte, report func(int64)) (*c
 	_ = ours.Close()
 	<-done
 	return c, err
+}
+
+// cut is a connection that is lost after so many bytes.
+type cut struct {
+	net.Conn
+	left int
+}
+
+func (c *cut) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p[:min(len(p), c.left)])
+	if c.left -= n; err == nil && n < len(p) {
+		_ = c.Close()
+		err = io.ErrClosedPipe
+	}
+	return n, err
+}
+
+// TestPushIsCutAnywhere: what a cut leaves is no image, and the next push makes it one.
+func TestPushIsCutAnywhere(t *testing.T) {
+	old, image := rebuilt()
+	image = image[:3<<20+17]
+	for point := range 10 {
+		dir := host(t)
+		lies(t, dir, "base-sha256-old.me-1.raw", old)
+		_, err := connectedBy(t, dir, image, nil, func(c net.Conn) io.Writer { return &cut{c, 100 + (1<<20+20<<10)*point/10} })
+		require.Error(t, err)
+		_, err = os.Stat(filepath.Join(dir, volume+committed))
+		require.ErrorIs(t, err, os.ErrNotExist)
+		_, err = connected(t, dir, image, nil)
+		require.NoError(t, err)
+		same(t, dir, image)
+	}
 }
 
 func noise(random *rand.Rand, n int) []byte {
@@ -281,7 +318,7 @@ func hostile(t testing.TB, dir string, frames ...[]byte) failure {
 	for _, f := range frames {
 		in.Write(f)
 	}
-	_ = Serve(t.Context(), &in, &out)
+	_ = serve(t.Context(), &in, &out)
 	l := &link{r: &out}
 	var said failure
 	for {
@@ -365,7 +402,7 @@ func FuzzServe(f *testing.F) {
 	f.Add(bytes.Join([][]byte{beginning(dir, volume, 3*delta.Block), keys, frame(frameEnd, []byte(`{}`))}, nil))
 	f.Add(bytes.Join([][]byte{beginning(dir, volume, 100), frame(frameData, appendRun(nil, run{0, 1}))}, nil))
 	f.Fuzz(func(t *testing.T, said []byte) {
-		_ = Serve(t.Context(), bytes.NewReader(said), io.Discard)
+		_ = serve(t.Context(), bytes.NewReader(said), io.Discard)
 		precious(t, dir)
 	})
 }

@@ -21,6 +21,13 @@ const indexRoom = 2 << 20
 // Serve is the host's end: it makes one file what the client says, and returns when the
 // client is gone. Its error is what the client was told.
 func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	if _, err := io.WriteString(out, said+ready+"\n"); err != nil {
+		return nil //nolint:nilerr // the client went
+	}
+	return serve(ctx, in, out)
+}
+
+func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	s := &server{link: link{r: in, w: out}}
 	defer s.close()
 	err := s.serve(ctx)
