@@ -183,7 +183,7 @@ func (c *client) give(ctx context.Context) error {
 	}
 	select {
 	case <-c.summed:
-		return c.sendJSON(frameEnd, end{c.sha256})
+		return c.sendJSON(frameEnd, end{SHA256: c.sha256})
 	case <-ctx.Done():
 		return ctx.Err()
 	}

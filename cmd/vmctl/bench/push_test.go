@@ -67,6 +67,7 @@ func (p *pusher) disk(fresh int64) string {
 	}
 	_, err = out.WriteAt([]byte{0x55, 0xaa}, 510) // a disk has a partition table
 	require.NoError(p.t, err)
+	require.NoError(p.t, out.Sync()) // what is still to be written would slow the next to write down
 	require.NoError(p.t, out.Close())
 	definition := "image: ./" + p.machine() + ".raw\nmemory: 32MiB\ncpus: 1\nnetwork: none\naccel: tcg\n"
 	require.NoError(p.t, os.WriteFile(filepath.Join(p.project, "domain", p.machine()+".yaml"), []byte(definition), 0o644))
