@@ -52,6 +52,8 @@ type Wanted struct {
 	Media  []Medium
 	// Delivery is nil for a machine without secrets.
 	Delivery *Delivery
+	// pushing is the image's way by content, when it was prepared.
+	pushing Pushing
 }
 
 // Options are what a person may ask of up and plan beyond the definition.
@@ -133,6 +135,10 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 	}
 	if err := plan.allowed(); err != nil {
 		return nil, err
+	}
+	if plan.pushesTo != "" && len(plan.pool()) == 0 {
+		w.pushing = e.Host.Pusher.Prepare(ctx, plan.pushesTo)
+		defer w.pushing.End()
 	}
 	if plan.leased {
 		// The pool has to be there for the lease, and the lease before one looks.

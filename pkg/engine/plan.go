@@ -32,6 +32,8 @@ type Plan struct {
 	partial bool
 	// leased says that a root disk is to be laid on an uploaded image, which needs a lease.
 	leased bool
+	// pushesTo is the pool's directory when an image goes there by content.
+	pushesTo string
 	// left is the path of the uploaded image that the machine's root disk will have left.
 	left string
 	// ports are the forwards, with the automatic ones chosen.
@@ -348,10 +350,11 @@ func (p *planner) upload() {
 			p.add(deleteVolume(v.Name, "an earlier upload was cut short"))
 		}
 	}
-	u := &upload{img: img, pool: p.s.pool.Target, volume: name, goesOn: p.s.resumable != nil}
+	u := &upload{img: img, pool: p.s.pool.Target, volume: name, pushing: p.w.pushing, goesOn: p.s.resumable != nil}
 	cause := img.Source
 	if p.e.byContent(img) {
 		cause += ", without what the host has of it"
+		p.plan.pushesTo = u.pool
 	}
 	switch {
 	case u.goesOn:

@@ -25,7 +25,13 @@ type pusher struct {
 	write int64
 	err   error
 	asked int
+	// open is how many were prepared and not given up.
+	open int
 }
+
+func (p *pusher) Prepare(context.Context, string) engine.Pushing { p.open++; return p }
+
+func (p *pusher) End() { p.open-- }
 
 func (p *pusher) Push(ctx context.Context, push engine.Push) error {
 	p.asked++
@@ -90,6 +96,7 @@ func TestTheWayOfAnImage(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, tt.size == 0, strings.Contains(plan.String(), "(./disk.qcow2, without what the host has of it)"), "%s", plan)
 			_, err = e.Up(t.Context(), w, engine.Options{})
+			assert.Zero(t, tt.p.open, "what was prepared is given up")
 			if tt.kind != fault.Other {
 				require.Equal(t, tt.kind, fault.KindOf(err), "%v", err)
 				assert.Equal(t, tt.kept, len(h.VolumeNames()) > 0, "%v", h.VolumeNames())

@@ -20,6 +20,8 @@ type upload struct {
 	img Image
 	// pool is the directory of the volume on the host.
 	pool, volume string
+	// pushing is the way by content, if it was prepared.
+	pushing Pushing
 	// goesOn says that the volume is of an earlier run that was cut short.
 	goesOn bool
 	// sent is what the host has acknowledged.
@@ -84,9 +86,13 @@ func (e *Engine) send(ctx context.Context, u *upload, file *os.File, report repo
 
 // push sends what the host has not got of the file.
 func (e *Engine) push(ctx context.Context, u *upload, file *os.File, report report) error {
-	begun := false
-	err := e.Host.Pusher.Push(ctx, Push{
-		Pool: u.pool, Volume: u.volume, Image: file, Size: int64(u.img.FileSize), SHA256: u.img.SHA256,
+	begun, way := false, u.pushing
+	if way == nil {
+		way = e.Host.Pusher.Prepare(ctx, u.pool)
+		defer way.End()
+	}
+	err := way.Push(ctx, Push{
+		Volume: u.volume, Image: file, Size: int64(u.img.FileSize), SHA256: u.img.SHA256,
 		Begin: func() error {
 			begun = true
 			// What is there from now on came in no order.

@@ -22,15 +22,15 @@ func BenchmarkRebuilt(b *testing.B) {
 	b.Setenv("XDG_CACHE_HOME", b.TempDir())
 	lies(b, dir, "base-sha256-old.me-1.raw", old)
 	file := fileOf(b, image)
-	r := &Remote{SSH: []string{"env"}, Host: "server", Log: nolog()}
+	r := &Remote{SSH: []string{"env"}, Host: "server", Log: slog.New(slog.DiscardHandler)}
 	b.SetBytes(int64(len(image)))
 	for b.Loop() {
 		require.NoError(b, os.WriteFile(filepath.Join(dir, volume), nil, 0o600))
-		require.NoError(b, r.Push(b.Context(), engine.Push{Pool: dir, Volume: volume, Image: file, Size: int64(len(image)), SHA256: os.Getenv("KNOWN")}))
+		way := r.Prepare(b.Context(), dir)
+		require.NoError(b, way.Push(b.Context(), engine.Push{Volume: volume, Image: file, Size: int64(len(image))}))
+		way.End()
 	}
 	got, err := os.ReadFile(filepath.Join(dir, volume))
 	require.NoError(b, err)
 	require.True(b, bytes.Equal(got, image))
 }
-
-func nolog() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -51,11 +51,8 @@ func greet(l *link) error {
 	return nil
 }
 
-// run sends the image to a host that has greeted.
+// run sends the image to a host that was told where to look.
 func (c *client) run(ctx context.Context) error {
-	if err := c.sendJSON(frameBegin, begin{Pool: c.Pool, Volume: c.Volume, Size: c.Size, Salt: c.salt}); err != nil {
-		return err
-	}
 	c.open, c.needs = make(chan struct{}, keysAhead), make(chan []run, keysAhead)
 	parts, ctx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(ctx, func() { c.hangUp(); c.stop() })
@@ -70,15 +67,18 @@ func (c *client) run(ctx context.Context) error {
 
 // tell sends the keys of all blocks, when the host is ready and may write.
 func (c *client) tell(ctx context.Context, ready <-chan struct{}) error {
-	if c.Begin != nil { // the host reads meanwhile what it has
-		if err := c.Begin(); err != nil {
-			return ownError{err}
-		}
-	}
 	select {
 	case <-ready:
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if c.Begin != nil {
+		if err := c.Begin(); err != nil {
+			return ownError{err}
+		}
+	}
+	if err := c.sendJSON(frameBegin, begin{c.Volume, c.Size}); err != nil {
+		return err
 	}
 	for keys := range c.keys {
 		select {

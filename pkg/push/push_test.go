@@ -75,8 +75,11 @@ func connectedBy(t testing.TB, dir string, content []byte, report func(int64), b
 	}()
 	l := &link{r: ours, w: by(ours)}
 	require.NoError(t, greet(l))
-	p := engine.Push{Pool: dir, Volume: volume, Image: fileOf(t, content), Size: int64(len(content)), Report: report}
-	c := &client{link: l, hangUp: func() { _ = ours.Close() }, Push: p, reading: read(t.Context(), p)}
+	if err := l.sendJSON(frameIndex, index{Pool: dir}); err != nil {
+		return nil, err
+	}
+	p := engine.Push{Volume: volume, Image: fileOf(t, content), Size: int64(len(content)), Report: report}
+	c := &client{link: l, hangUp: func() { _ = ours.Close() }, Push: p, reading: read(t.Context(), p, delta.Salt{})}
 	defer c.end()
 	err := c.run(t.Context())
 	_ = ours.Close()
@@ -339,8 +342,9 @@ func frame(kind byte, payload []byte) []byte {
 }
 
 func beginning(dir, name string, size int64) []byte {
-	payload, _ := json.Marshal(begin{Pool: dir, Volume: name, Size: size})
-	return frame(frameBegin, payload)
+	where, _ := json.Marshal(index{Pool: dir})
+	what, _ := json.Marshal(begin{name, size})
+	return append(frame(frameIndex, where), frame(frameBegin, what)...)
 }
 
 func TestHostileClients(t *testing.T) {
@@ -353,7 +357,8 @@ func TestHostileClients(t *testing.T) {
 		frames [][]byte
 		want   string
 	}{
-		"keys first":              {[][]byte{keys}, "did not say what to make"},
+		"keys first":              {[][]byte{keys}, "did not say where the images are"},
+		"keys second":             {[][]byte{frame(frameIndex, []byte(`{"pool":"`+dir+`"}`)), keys}, "did not say what to make"},
 		"a size of nothing":       {[][]byte{beginning(dir, volume, 0)}, "did not say what to make"},
 		"a size below nothing":    {[][]byte{beginning(dir, volume, -1)}, "did not say what to make"},
 		"a size beyond all":       {[][]byte{beginning(dir, volume, maxImage+1)}, "did not say what to make"},
@@ -417,7 +422,7 @@ func FuzzHost(f *testing.F) {
 	image := fileOf(f, bytes.Repeat([]byte("image"), 10000))
 	f.Fuzz(func(t *testing.T, said []byte) {
 		p := engine.Push{Image: image, Size: 50000}
-		c := &client{link: &link{r: bytes.NewReader(said), w: io.Discard}, hangUp: func() {}, Push: p, reading: read(t.Context(), p)}
+		c := &client{link: &link{r: bytes.NewReader(said), w: io.Discard}, hangUp: func() {}, Push: p, reading: read(t.Context(), p, delta.Salt{})}
 		defer c.end()
 		require.Error(t, c.run(t.Context()))
 	})

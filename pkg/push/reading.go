@@ -2,7 +2,6 @@ package push
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
@@ -17,7 +16,6 @@ import (
 // reading is the client's image while it is read. That begins before the host is reached:
 // the one takes the processor, the other takes time.
 type reading struct {
-	salt delta.Salt
 	// keys are those of the image's blocks, a message each; closed at the end or an error.
 	keys chan []byte
 	// summed is closed when sha256, the image's digest, is known.
@@ -31,14 +29,13 @@ type reading struct {
 // keysAhead is how many messages of keys wait for the host: 1 GiB of the image.
 const keysAhead = 32
 
-func read(ctx context.Context, p engine.Push) *reading {
+func read(ctx context.Context, p engine.Push, salt delta.Salt) *reading {
 	r := &reading{keys: make(chan []byte, keysAhead), summed: make(chan struct{})}
-	_, _ = rand.Read(r.salt[:]) // never fails
 	ctx, r.stop = context.WithCancel(ctx)
 	r.parts, ctx = errgroup.WithContext(ctx)
 	r.parts.Go(func() error {
 		defer close(r.keys)
-		return r.readKeys(ctx, p)
+		return r.readKeys(ctx, p, salt)
 	})
 	r.parts.Go(func() error {
 		if r.sha256 = p.SHA256; r.sha256 == "" {
@@ -63,10 +60,10 @@ func (r *reading) end() {
 	_ = r.wait()
 }
 
-func (r *reading) readKeys(ctx context.Context, p engine.Push) error {
+func (r *reading) readKeys(ctx context.Context, p engine.Push, salt delta.Salt) error {
 	const part = keysPerFrame * delta.Block
 	for at := int64(0); at < p.Size; at += part {
-		keys, err := keysOf(ctx, p.Image, &r.salt, at, min(at+part, p.Size))
+		keys, err := keysOf(ctx, p.Image, &salt, at, min(at+part, p.Size))
 		if err != nil {
 			return unreadable(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"vmctl/pkg/ansi"
+	"vmctl/pkg/delta"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/proc"
@@ -36,26 +38,90 @@ var _ engine.Pusher = (*Remote)(nil)
 // greetTime is how long the host may take to run the program, once it has it.
 const greetTime = 30 * time.Second
 
-// Push implements engine.Pusher.
-func (r *Remote) Push(ctx context.Context, p engine.Push) error {
-	reading := read(ctx, p)
+// Prepare implements engine.Pusher.
+func (r *Remote) Prepare(ctx context.Context, pool string) engine.Pushing {
+	return &pushing{remote: r, pool: pool, next: r.reach(ctx, pool)}
+}
+
+// pushing is the way to one pool.
+type pushing struct {
+	remote *Remote
+	pool   string
+	// next is the host's end for the next push, if it was prepared.
+	next *attempt
+}
+
+// Push implements engine.Pushing.
+func (p *pushing) Push(ctx context.Context, what engine.Push) error {
+	a := p.next
+	if p.next = nil; a == nil {
+		a = p.remote.reach(ctx, p.pool)
+	}
+	defer a.end()
+	reading := read(ctx, what, a.salt)
 	defer reading.end()
-	s, err := r.start(ctx)
+	s, err := a.session(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return interrupted(ctx)
 		}
 		return otherWay(err)
 	}
-	defer s.end()
-	c := &client{link: s.link, Push: p, reading: reading, hangUp: s.end}
+	c := &client{link: s.link, Push: what, reading: reading, hangUp: s.end}
 	began := time.Now()
-	err = c.run(ctx)
-	if err == nil {
-		r.Log.Debug("pushed by content", "host", r.Host, "volume", p.Volume, "image", p.Size, "sent", c.sent, "took", time.Since(began))
-		return nil
+	if err := c.run(ctx); err != nil {
+		return p.remote.explain(ctx, s, err)
 	}
-	return r.explain(ctx, s, err)
+	p.remote.Log.Debug("pushed by content", "host", p.remote.Host, "volume", what.Volume, "image", what.Size, "sent", c.sent, "took", time.Since(began))
+	return nil
+}
+
+// End implements engine.Pushing.
+func (p *pushing) End() {
+	if p.next != nil {
+		p.next.end()
+	}
+}
+
+// attempt is a host's end that is being started.
+type attempt struct {
+	salt    delta.Salt
+	stop    context.CancelFunc
+	started chan struct{}
+	is      *session
+	err     error
+}
+
+// reach begins to start the host's end, which then reads what is in a pool.
+func (r *Remote) reach(ctx context.Context, pool string) *attempt {
+	a := &attempt{started: make(chan struct{})}
+	_, _ = rand.Read(a.salt[:]) // never fails
+	ctx, a.stop = context.WithCancel(ctx)
+	go func() {
+		defer close(a.started)
+		if a.is, a.err = r.start(ctx); a.err == nil {
+			a.err = a.is.sendJSON(frameIndex, index{pool, a.salt})
+		}
+	}()
+	return a
+}
+
+// session is the host's end, when it has been started.
+func (a *attempt) session(ctx context.Context) (*session, error) {
+	select {
+	case <-a.started:
+		return a.is, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (a *attempt) end() {
+	a.stop()
+	<-a.started
+	if a.is != nil {
+		a.is.end()
+	}
 }
 
 func interrupted(ctx context.Context) error {

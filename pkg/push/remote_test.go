@@ -32,8 +32,10 @@ func here(t *testing.T, argv ...string) (r *Remote, cache string) {
 func pushed(t *testing.T, r *Remote, image []byte) (dir string, begun bool, err error) {
 	t.Helper()
 	dir = host(t)
-	err = r.Push(t.Context(), engine.Push{
-		Pool: dir, Volume: volume, Image: fileOf(t, image), Size: int64(len(image)),
+	way := r.Prepare(t.Context(), dir)
+	defer way.End()
+	err = way.Push(t.Context(), engine.Push{
+		Volume: volume, Image: fileOf(t, image), Size: int64(len(image)),
 		Begin: func() error { begun = true; return nil },
 	})
 	return dir, begun, err
@@ -123,8 +125,10 @@ func TestAnInterruptedPushEnds(t *testing.T) {
 	r, _ := here(t)
 	_, image := rebuilt()
 	ctx, cancel := context.WithCancel(t.Context())
-	err := r.Push(ctx, engine.Push{
-		Pool: host(t), Volume: volume, Image: fileOf(t, image), Size: int64(len(image)),
+	way := r.Prepare(ctx, host(t))
+	defer way.End()
+	err := way.Push(ctx, engine.Push{
+		Volume: volume, Image: fileOf(t, image), Size: int64(len(image)),
 		Begin:  func() error { return nil },
 		Report: func(int64) { cancel() },
 	})
@@ -136,17 +140,19 @@ func TestWhatAFailureMeans(t *testing.T) {
 	r, _ := here(t)
 	dir := host(t)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, volume+committed), nil, 0o600))
-	err := r.Push(t.Context(), engine.Push{Pool: dir, Volume: volume, Image: fileOf(t, []byte("x")), Size: 1, Begin: func() error { return nil }})
+	way := r.Prepare(t.Context(), dir)
+	err := way.Push(t.Context(), engine.Push{Volume: volume, Image: fileOf(t, []byte("x")), Size: 1, Begin: func() error { return nil }})
 	require.ErrorIs(t, err, engine.ErrOtherWay)
 	require.ErrorContains(t, err, "is an image already")
 
 	short := fileOf(t, []byte("x"))
-	err = r.Push(t.Context(), engine.Push{Pool: host(t), Volume: volume, Image: short, Size: 100, Begin: func() error { return nil }})
+	way = r.Prepare(t.Context(), host(t))
+	err = way.Push(t.Context(), engine.Push{Volume: volume, Image: short, Size: 100, Begin: func() error { return nil }})
 	assert.Equal(t, fault.Build, fault.KindOf(err), "%v", err)
 	assert.ErrorContains(t, err, "the image cannot be read")
 
 	// A digest that somebody knew of another file.
-	err = r.Push(t.Context(), engine.Push{Pool: host(t), Volume: volume, Image: fileOf(t, []byte("x")), Size: 1, SHA256: "00"})
+	err = way.Push(t.Context(), engine.Push{Volume: volume, Image: fileOf(t, []byte("x")), Size: 1, SHA256: "00"})
 	require.ErrorIs(t, err, engine.ErrOtherWay)
 	require.ErrorContains(t, err, "has digest")
 

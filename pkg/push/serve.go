@@ -49,9 +49,11 @@ func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 type server struct {
 	link
 	begin
+	salt    delta.Salt
+	pool    *pool
 	file    *os.File
 	sources []*os.File
-	index   *delta.Index
+	known   *delta.Index
 	zstd    *zstd.Decoder
 	content []byte
 	todo    todo
@@ -68,6 +70,9 @@ func (s *server) close() {
 	for _, f := range s.sources {
 		_ = f.Close()
 	}
+	if s.pool != nil {
+		s.pool.close()
+	}
 	if s.zstd != nil {
 		s.zstd.Close()
 	}
@@ -81,15 +86,26 @@ func (s *server) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if kind != frameBegin || json.Unmarshal(payload, &s.begin) != nil || s.Size < 1 || s.Size > maxImage {
-		return errors.New("the client did not say what to make")
+	var i index
+	if kind != frameIndex || json.Unmarshal(payload, &i) != nil {
+		return errors.New("the client did not say where the images are")
 	}
-	if err := s.prepare(ctx); err != nil {
+	if err := s.index(ctx, i); err != nil {
 		return err
 	}
 	if err := s.send(frameReady, nil); err != nil {
 		return err
 	}
+	if kind, payload, err = s.receive(payload); err != nil {
+		return err
+	}
+	if kind != frameBegin || json.Unmarshal(payload, &s.begin) != nil || s.Size < 1 || s.Size > maxImage {
+		return errors.New("the client did not say what to make")
+	}
+	if s.file, err = s.pool.target(s.Volume); err != nil {
+		return failure{noAccess, err.Error()}
+	}
+	s.todo = todo{blocks: delta.Blocks(s.Size)}
 	for {
 		if kind, payload, err = s.receive(payload); err != nil {
 			return err
@@ -110,28 +126,22 @@ func (s *server) serve(ctx context.Context) error {
 	}
 }
 
-// prepare opens the file and reads what there is to copy from.
-func (s *server) prepare(ctx context.Context) error {
-	p, err := openPool(s.Pool)
-	if err != nil {
+// index reads what there is to copy from.
+func (s *server) index(ctx context.Context, i index) (err error) {
+	s.salt = i.Salt
+	if s.pool, err = openPool(i.Pool); err != nil {
 		return failure{noAccess, err.Error()}
 	}
-	defer p.close()
-	if s.file, err = p.target(s.Volume); err != nil {
+	if s.sources, err = s.pool.sources(); err != nil {
 		return failure{noAccess, err.Error()}
 	}
-	files, err := p.sources()
-	if err != nil {
-		return failure{noAccess, err.Error()}
-	}
-	s.sources, s.index = files, delta.NewIndex(indexRoom)
-	for _, f := range files {
-		s.index.Add(s.keysOfSource(ctx, f))
+	s.known = delta.NewIndex(indexRoom)
+	for _, f := range s.sources {
+		s.known.Add(s.keysOfSource(ctx, f))
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	s.todo = todo{blocks: delta.Blocks(s.Size)}
 	s.zstd, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(blocksPerData*delta.Block), zstd.WithDecoderConcurrency(1))
 	return err
 }
@@ -143,7 +153,7 @@ func (s *server) keysOfSource(ctx context.Context, f *os.File) []delta.Key {
 	if err != nil {
 		return nil
 	}
-	keys, err := keysOf(ctx, f, &s.Salt, 0, min(info.Size(), s.index.Room()*delta.Block))
+	keys, err := keysOf(ctx, f, &s.salt, 0, min(info.Size(), s.known.Room()*delta.Block))
 	if err != nil {
 		return nil
 	}
@@ -165,11 +175,11 @@ func (s *server) keys(ctx context.Context, payload []byte) error {
 		s.proof = prove(ctx, s.file, s.Size)
 	}
 	count := int64(len(want))
-	have, err := keysOf(ctx, s.file, &s.Salt, first*delta.Block, min((first+count)*delta.Block, s.Size))
+	have, err := keysOf(ctx, s.file, &s.salt, first*delta.Block, min((first+count)*delta.Block, s.Size))
 	if err != nil {
 		return err
 	}
-	ops := s.index.Plan(want, first, have)
+	ops := s.known.Plan(want, first, have)
 	var need []byte
 	for _, op := range ops {
 		if op.Kind == delta.Data {

@@ -18,8 +18,9 @@ const protocol = 2
 // Every message is a frame: what it is, how long it is, and the payload.
 const (
 	frameHello byte = 'h' // host: hello
-	frameBegin byte = 'b' // client: begin
+	frameIndex byte = 'i' // client: index
 	frameReady byte = 'r' // host: the index is made
+	frameBegin byte = 'b' // client: begin
 	frameKeys  byte = 'k' // client: the keys of the next blocks of the image
 	frameNeed  byte = 'n' // host: which of these blocks it does not have
 	frameData  byte = 'd' // client: blocks that were needed
@@ -43,12 +44,16 @@ type hello struct {
 	Protocol int `json:"protocol"`
 }
 
+type index struct {
+	// Pool is the directory whose images the host copies from.
+	Pool string     `json:"pool"`
+	Salt delta.Salt `json:"salt"`
+}
+
 type begin struct {
-	// Pool is a directory, Volume the name of a file in it.
-	Pool   string     `json:"pool"`
-	Volume string     `json:"volume"`
-	Size   int64      `json:"size"`
-	Salt   delta.Salt `json:"salt"`
+	// Volume is the name of a file in the pool.
+	Volume string `json:"volume"`
+	Size   int64  `json:"size"`
 }
 
 type end struct {
