@@ -1,6 +1,7 @@
 package push
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,9 @@ type client struct {
 	open  chan struct{}
 	// needs are what the host asks for, one message each.
 	needs chan []run
+	// answered is closed when the host says nothing more; ended is why.
+	answered chan struct{}
+	ended    error
 
 	mu sync.Mutex
 	// arrived is how much of the image is on the host, sent what went there for it.
@@ -53,16 +57,30 @@ func greet(l *link) error {
 
 // run sends the image to a host that was told where to look.
 func (c *client) run(ctx context.Context) error {
-	c.open, c.needs = make(chan struct{}, keysAhead), make(chan []run, keysAhead)
+	c.open, c.needs, c.answered = make(chan struct{}, keysAhead), make(chan []run, keysAhead), make(chan struct{})
 	parts, ctx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(ctx, func() { c.hangUp(); c.stop() })
 	defer stop()
 	ready := make(chan struct{})
-	parts.Go(func() error { return c.answers(ctx, ready) })
+	parts.Go(func() error {
+		defer close(c.answered)
+		c.ended = c.answers(ctx, ready)
+		return c.ended
+	})
 	parts.Go(c.wait)
 	parts.Go(func() error { return c.tell(ctx, ready) })
 	parts.Go(func() error { return c.give(ctx) })
 	return parts.Wait()
+}
+
+// deliver sends a message. When it cannot, the host may have said why before it went.
+func (c *client) deliver(kind byte, payload []byte) error {
+	err := c.send(kind, payload)
+	if err != nil {
+		<-c.answered // it ends with the connection
+		err = cmp.Or(c.ended, err)
+	}
+	return err
 }
 
 // tell sends the keys of all blocks, when the host is ready and may write.
@@ -77,7 +95,11 @@ func (c *client) tell(ctx context.Context, ready <-chan struct{}) error {
 			return ownError{err}
 		}
 	}
-	if err := c.sendJSON(frameBegin, begin{c.Volume, c.Size}); err != nil {
+	what, err := json.Marshal(begin{c.Volume, c.Size})
+	if err != nil {
+		return err
+	}
+	if err := c.deliver(frameBegin, what); err != nil {
 		return err
 	}
 	for keys := range c.keys {
@@ -87,7 +109,7 @@ func (c *client) tell(ctx context.Context, ready <-chan struct{}) error {
 			return ctx.Err()
 		}
 		c.asked.Add(int64(len(keys) / keySize))
-		if err := c.send(frameKeys, keys); err != nil {
+		if err := c.deliver(frameKeys, keys); err != nil {
 			return err
 		}
 	}
@@ -233,7 +255,7 @@ func (s *sender) blocks(ctx context.Context, r run) error {
 			return unreadable(shortened(err))
 		}
 		s.frame = s.encoder.EncodeAll(content, appendRun(s.frame[:0], part))
-		if err := s.send(frameData, s.frame); err != nil {
+		if err := s.deliver(frameData, s.frame); err != nil {
 			return err
 		}
 		s.report(int64(len(content)), int64(len(s.frame)))
