@@ -231,33 +231,36 @@ func TestWhatIsDone(t *testing.T) {
 		list := todo{blocks: 1 + random.Int64N(500)}
 		missing := make([]bool, list.blocks)
 		for !done(t, &list, missing) {
-			if at := random.Int64N(list.blocks); at < list.next {
+			if at := random.Int64N(list.blocks); at < list.planned {
 				r := run{at, 1 + random.Int64N(3)}
 				asked := true
 				for b := r.at; b < r.at+r.count; b++ {
-					asked = asked && b < list.next && missing[b]
+					asked = asked && b < list.planned && missing[b]
 				}
 				if !asked {
 					continue // the connection would end
 				}
-				require.NoError(t, list.came(r))
+				require.NoError(t, list.asked(r))
+				list.came(r)
 				for b := r.at; b < r.at+r.count; b++ {
 					missing[b] = false
 				}
 				continue
 			}
-			count := min(1+random.Int64N(90), list.blocks-list.next)
+			count := min(1+random.Int64N(90), list.blocks-list.planned)
 			var ops []delta.Op
-			for b := list.next; b < list.next+count; b++ {
+			for b := list.planned; b < list.planned+count; b++ {
 				op := delta.Op{Kind: delta.Copy, At: b, Count: 1}
 				if missing[b] = random.IntN(3) == 0; missing[b] {
 					op.Kind = delta.Data
 				}
 				ops = append(ops, op)
 			}
-			list.planned(ops, count)
+			list.plan(ops, count)
+			require.LessOrEqual(t, list.done(), list.planned-count, "it is not copied yet")
+			list.make(count)
 		}
-		require.ErrorContains(t, list.came(run{0, 1}), "nobody asked")
+		require.ErrorContains(t, list.asked(run{0, 1}), "nobody asked")
 	}
 }
 
@@ -265,7 +268,7 @@ func TestWhatIsDone(t *testing.T) {
 func done(t *testing.T, list *todo, missing []bool) bool {
 	t.Helper()
 	want := int64(0)
-	for want < list.next && !missing[want] {
+	for want < list.planned && !missing[want] {
 		want++
 	}
 	require.Equal(t, want, list.done())
@@ -369,13 +372,13 @@ func TestHostileClients(t *testing.T) {
 		"a long message":          {[][]byte{first, {frameKeys, 0xff, 0xff, 0xff, 0xff}}, "too long"},
 		"half a key":              {[][]byte{first, frame(frameKeys, []byte{1, 2, 3})}, "3 bytes of keys"},
 		"too many keys":           {[][]byte{first, keys, keys}, "where 0 keys are left"},
-		"data that nobody wants":  {[][]byte{first, frame(frameData, appendRun(nil, run{0, 1}))}, "blocks 0+1 cannot be read"},
+		"data that nobody wants":  {[][]byte{first, frame(frameData, appendRun(nil, run{0, 1}))}, "nobody asked"},
 		"data of other places":    {[][]byte{first, keys, frame(frameData, appendRun(nil, run{3, 1}))}, "are not among"},
 		"data without a place":    {[][]byte{first, keys, frame(frameData, nil)}, "half a run"},
 		"data of too much":        {[][]byte{beginning(dir, volume, 1<<30), frame(frameData, appendRun(nil, run{0, 1000}))}, "too many"},
 		"data that is no data":    {[][]byte{first, keys, frame(frameData, append(appendRun(nil, run{0, 1}), "nonsense"...))}, "cannot be read"},
 		"the end too early":       {[][]byte{first, keys, frame(frameEnd, []byte(`{}`))}, "block 0 of 3 has not come"},
-		"the end before its keys": {[][]byte{first, frame(frameEnd, []byte(`{}`))}, "block 0 of 3 has not come"},
+		"the end before its keys": {[][]byte{first, frame(frameEnd, []byte(`{}`))}, "the keys of 3 blocks"},
 		"another begin":           {[][]byte{first, first}, "is not expected"},
 		"a wrong digest":          {[][]byte{beginning(dir, volume, delta.Block), frame(frameKeys, encodeKeys([]delta.Key{0})), frame(frameEnd, []byte(`{"sha256":"00"}`))}, "has digest"},
 	} {

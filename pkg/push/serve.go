@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
@@ -29,45 +30,51 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 
 func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	s := &server{link: link{r: in, w: out}}
-	defer s.close()
-	err := s.serve(ctx)
-	if err == nil || errors.Is(err, io.EOF) {
-		return nil // the client went
+	if err := s.serve(ctx); err != nil && !errors.Is(err, io.EOF) {
+		s.fail(err)
 	}
-	var told failure
-	if !errors.As(err, &told) {
-		told = failure{broken, err.Error()}
-		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-			told.Reason = noSpace
-		}
-	}
-	_ = s.sendJSON(frameError, told) // the client may be gone as well
-	return told
+	s.close()
+	return s.failed
 }
 
 // server is one push as the host sees it.
 type server struct {
 	link
-	begin
-	salt    delta.Salt
 	pool    *pool
-	file    *os.File
-	sources []*os.File
-	known   *delta.Index
+	maker   maker
 	zstd    *zstd.Decoder
 	content []byte
-	todo    todo
-	proof   *proof
+	// told is how many blocks the client has told the keys of.
+	told int64
+
+	once   sync.Once
+	failed error
 }
 
+// fail tells the client why nothing more is done; what came first counts.
+func (s *server) fail(err error) {
+	s.once.Do(func() {
+		var told failure
+		if !errors.As(err, &told) {
+			told = failure{broken, err.Error()}
+			if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+				told.Reason = noSpace
+			}
+		}
+		s.failed = told
+		_ = s.sendJSON(frameError, told) // the client may be gone as well
+	})
+}
+
+// close ends what is under way.
 func (s *server) close() {
-	if s.proof != nil {
-		s.proof.end()
+	if s.maker.stop != nil {
+		s.maker.end()
 	}
-	if s.file != nil {
-		_ = s.file.Close()
+	if s.maker.file != nil {
+		_ = s.maker.file.Close()
 	}
-	for _, f := range s.sources {
+	for _, f := range s.maker.sources {
 		_ = f.Close()
 	}
 	if s.pool != nil {
@@ -79,6 +86,34 @@ func (s *server) close() {
 }
 
 func (s *server) serve(ctx context.Context) error {
+	if err := s.greet(ctx); err != nil {
+		return err
+	}
+	var buffer []byte
+	for {
+		kind, payload, err := s.receive(buffer)
+		if err != nil {
+			return err
+		}
+		buffer = payload
+		switch kind {
+		case frameKeys:
+			err = s.keys(ctx, payload)
+		case frameData:
+			err = s.data(payload)
+		case frameEnd:
+			return s.end(payload)
+		default:
+			err = fmt.Errorf("a message of kind %q is not expected", kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// greet hears what is to be made, and looks at what there is for that.
+func (s *server) greet(ctx context.Context) error {
 	if err := s.sendJSON(frameHello, hello{protocol}); err != nil {
 		return err
 	}
@@ -99,45 +134,29 @@ func (s *server) serve(ctx context.Context) error {
 	if kind, payload, err = s.receive(payload); err != nil {
 		return err
 	}
-	if kind != frameBegin || json.Unmarshal(payload, &s.begin) != nil || s.Size < 1 || s.Size > maxImage {
+	var b begin
+	if kind != frameBegin || json.Unmarshal(payload, &b) != nil || b.Size < 1 || b.Size > maxImage {
 		return errors.New("the client did not say what to make")
 	}
-	if s.file, err = s.pool.target(s.Volume); err != nil {
+	if s.maker.file, err = s.pool.target(b.Volume); err != nil {
 		return failure{noAccess, err.Error()}
 	}
-	s.todo = todo{blocks: delta.Blocks(s.Size)}
-	for {
-		if kind, payload, err = s.receive(payload); err != nil {
-			return err
-		}
-		switch kind {
-		case frameKeys:
-			err = s.keys(ctx, payload)
-		case frameData:
-			err = s.data(payload)
-		case frameEnd:
-			return s.end(payload)
-		default:
-			err = fmt.Errorf("a message of kind %q is not expected", kind)
-		}
-		if err != nil {
-			return err
-		}
-	}
+	s.maker.size = b.Size
+	return nil
 }
 
 // index reads what there is to copy from.
 func (s *server) index(ctx context.Context, i index) (err error) {
-	s.salt = i.Salt
 	if s.pool, err = openPool(i.Pool); err != nil {
 		return failure{noAccess, err.Error()}
 	}
-	if s.sources, err = s.pool.sources(); err != nil {
+	m := &s.maker
+	if m.sources, err = s.pool.sources(); err != nil {
 		return failure{noAccess, err.Error()}
 	}
-	s.known = delta.NewIndex(indexRoom)
-	for _, f := range s.sources {
-		s.known.Add(s.keysOfSource(ctx, f))
+	m.salt, m.known = &i.Salt, delta.NewIndex(indexRoom)
+	for _, f := range m.sources {
+		m.known.Add(keysOfSource(ctx, f, m.salt, m.known.Room()))
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -146,84 +165,50 @@ func (s *server) index(ctx context.Context, i index) (err error) {
 	return err
 }
 
-// keysOfSource are the keys of a file that is copied from, as many as there is room for;
-// none when it cannot be read.
-func (s *server) keysOfSource(ctx context.Context, f *os.File) []delta.Key {
+// keysOfSource are the keys of a file that is copied from, up to so many; none when it
+// cannot be read.
+func keysOfSource(ctx context.Context, f *os.File, salt *delta.Salt, most int64) []delta.Key {
 	info, err := f.Stat()
 	if err != nil {
 		return nil
 	}
-	keys, err := keysOf(ctx, f, &s.salt, 0, min(info.Size(), s.known.Room()*delta.Block))
+	keys, err := keysOf(ctx, f, salt, 0, min(info.Size(), most*delta.Block))
 	if err != nil {
 		return nil
 	}
 	return keys
 }
 
-// keys makes the next blocks what they should be, as far as they are on the host, and
-// asks for the others.
+// keys takes the keys of the next blocks.
 func (s *server) keys(ctx context.Context, payload []byte) error {
-	first := s.todo.next
-	want, err := decodeKeys(payload, s.todo.blocks-first)
+	want, err := decodeKeys(payload, delta.Blocks(s.maker.size)-s.told)
 	if err != nil {
 		return err
 	}
-	if first == 0 {
-		if err := s.file.Truncate(s.Size); err != nil {
-			return err
-		}
-		s.proof = prove(ctx, s.file, s.Size)
-	}
-	count := int64(len(want))
-	have, err := keysOf(ctx, s.file, &s.salt, first*delta.Block, min((first+count)*delta.Block, s.Size))
-	if err != nil {
-		return err
-	}
-	ops := s.known.Plan(want, first, have)
-	var need []byte
-	for _, op := range ops {
-		if op.Kind == delta.Data {
-			need = appendRun(need, run{op.At, op.Count})
-		}
-	}
-	if err := s.send(frameNeed, need); err != nil {
-		return err
-	}
-	for _, op := range ops {
-		if err := s.carryOut(op); err != nil {
+	if s.told == 0 {
+		s.maker.ask = func(need []byte) error { return s.send(frameNeed, need) }
+		if err := s.maker.begin(ctx, s.fail); err != nil {
 			return err
 		}
 	}
-	s.todo.planned(ops, count)
-	s.wrote(first, count)
-	return nil
+	s.told += int64(len(want))
+	return s.maker.want(want)
 }
 
-// carryOut makes blocks zeros, or copies them.
-func (s *server) carryOut(op delta.Op) error {
-	at := op.At * delta.Block
-	length := min(op.Count*delta.Block, s.Size-at)
-	switch op.Kind {
-	case delta.Clear:
-		return punch(s.file, at, length)
-	case delta.Copy:
-		return copyRange(s.file, at, s.sources[op.File], op.From*delta.Block, length)
-	default:
-		return nil
-	}
-}
-
-// data writes blocks that were asked for.
+// data takes blocks that were asked for.
 func (s *server) data(payload []byte) error {
-	r, err := readRun(payload, 0, delta.Blocks(s.Size))
+	m := &s.maker
+	r, err := readRun(payload, 0, delta.Blocks(m.size))
 	if err != nil {
 		return err
 	}
 	if r.count > blocksPerData {
 		return fmt.Errorf("%d blocks at once are too many", r.count)
 	}
-	at := r.at * delta.Block
-	length := min(r.count*delta.Block, s.Size-at)
+	if s.told == 0 {
+		return errors.New("nobody asked for a block")
+	}
+	length := min(r.count*delta.Block, m.size-r.at*delta.Block)
 	s.content, err = s.zstd.DecodeAll(payload[runSize:], s.content[:0])
 	if err == nil && int64(len(s.content)) != length {
 		err = fmt.Errorf("they are %d bytes", len(s.content))
@@ -231,21 +216,7 @@ func (s *server) data(payload []byte) error {
 	if err != nil {
 		return fmt.Errorf("blocks %d+%d cannot be read: %w", r.at, r.count, err)
 	}
-	if err := s.todo.came(r); err != nil {
-		return err
-	}
-	if _, err := s.file.WriteAt(s.content, at); err != nil {
-		return err
-	}
-	s.wrote(r.at, r.count)
-	return nil
-}
-
-// wrote lets what was written go to the disk, so that the end need not wait long for it,
-// and lets what is done be proved.
-func (s *server) wrote(at, count int64) {
-	_ = unix.SyncFileRange(int(s.file.Fd()), at*delta.Block, count*delta.Block, unix.SYNC_FILE_RANGE_WRITE)
-	s.proof.upTo(min(s.todo.done()*delta.Block, s.Size))
+	return m.write(r, s.content)
 }
 
 // end compares the file with the client's digest.
@@ -254,13 +225,20 @@ func (s *server) end(payload []byte) error {
 	if err := json.Unmarshal(payload, &e); err != nil {
 		return errors.New("the client did not say what it should be")
 	}
-	if left := s.todo.blocks - s.todo.done(); left != 0 {
-		return fmt.Errorf("the client ended too early: block %d of %d has not come", s.todo.done(), s.todo.blocks)
+	m := &s.maker
+	if left := delta.Blocks(m.size) - s.told; left != 0 {
+		return fmt.Errorf("the client ended too early: it did not tell the keys of %d blocks", left)
 	}
-	if err := s.file.Sync(); err != nil { // the rest is proved meanwhile
+	if <-m.ended; m.err != nil {
+		return m.err
+	}
+	if done := m.todo.done(); done != m.todo.blocks {
+		return fmt.Errorf("the client ended too early: block %d of %d has not come", done, m.todo.blocks)
+	}
+	if err := m.file.Sync(); err != nil { // the rest is proved meanwhile
 		return err
 	}
-	is, err := s.proof.digest()
+	is, err := m.proof.digest()
 	if err != nil {
 		return err
 	}

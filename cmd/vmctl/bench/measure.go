@@ -17,9 +17,12 @@ import (
 
 // run is one finished command.
 type run struct {
-	wall time.Duration
+	began time.Time
+	wall  time.Duration
 	// rss is the peak memory of the command's largest process, in bytes.
 	rss int64
+	// said is what it wrote on its standard error.
+	said string
 }
 
 // timed runs a command as a whole process.
@@ -28,7 +31,7 @@ func timed(cmd *exec.Cmd) (run, error) {
 	cmd.Stderr = &said
 	begin := time.Now()
 	err := cmd.Run()
-	r := run{wall: time.Since(begin)}
+	r := run{began: begin, wall: time.Since(begin), said: said.String()}
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		r.rss = usage.Maxrss << 10
 	}
