@@ -196,7 +196,7 @@ func (p *pusher) rebuilt(rounds int) (rows []row, amounts []amount) {
 
 // memory compares what an upload of 10 GiB by content takes.
 func (p *pusher) memory() amount {
-	return p.host.upload("by content, over ssh", p.server.URI())
+	return p.upload("by content, over ssh", p.server.URI())
 }
 
 // resumed compares the rest of an upload that was cut at 90 % with all of it, through
