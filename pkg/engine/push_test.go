@@ -90,7 +90,7 @@ func TestTheWayOfAnImage(t *testing.T) {
 			tt.p.host = h
 			e.Host.Pusher = &tt.p
 			if tt.size == 0 && tt.p.write == pushedSize {
-				h.Fail("Upload", 3, errors.New("nothing else is uploaded")) // the note, and the push's own
+				h.Fail("Upload", 2, errors.New("nothing else is uploaded")) // than the push's own
 			}
 			plan, err := e.Plan(t.Context(), w, engine.Options{})
 			require.NoError(t, err)

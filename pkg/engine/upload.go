@@ -95,6 +95,9 @@ func (e *Engine) push(ctx context.Context, u *upload, file *os.File, report repo
 		Volume: u.volume, Image: file, Size: int64(u.img.FileSize), SHA256: u.img.SHA256,
 		Begin: func() error {
 			begun = true
+			if !u.goesOn {
+				return nil // the note is as new as the volume, and says nothing
+			}
 			// What is there from now on came in no order.
 			return e.Host.Volumes.Upload(ctx, sentVolume(u.volume), bytes.NewReader(arrived{}.encode()), arrivedSize, nil)
 		},

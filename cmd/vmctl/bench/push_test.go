@@ -19,11 +19,12 @@ import (
 )
 
 const (
-	// pushedSize is that of the image, pushedNew how much of it is new in its next version, and
-	// everything else is at another place there: as in an image of 753 MiB that was rebuilt with
-	// 3 % of its files changed, of which 13 MiB were new.
-	pushedSize = 753 << 20
-	pushedNew  = 13 << 20
+	// pushedSize is that of the image, pushedNew how much of it is new in its next version, in
+	// pushedPlaces, and everything else is at another place there: as in an image of 753 MiB
+	// that was rebuilt with 20 store paths changed, of which 13 MiB were new.
+	pushedSize   = 753 << 20
+	pushedNew    = 13 << 20
+	pushedPlaces = 20
 )
 
 // slow is a line of 100 Mbit/s, fast one of 1 Gbit/s, both of 20 ms there and back.
@@ -59,12 +60,16 @@ func (p *pusher) disk(fresh int64) string {
 	file := filepath.Join(p.project, p.machine()+".raw")
 	out, err := os.Create(file)
 	require.NoError(p.t, err)
-	for _, part := range []struct {
-		seed byte
-		size int64
-	}{{p.seed, fresh}, {0, pushedSize - fresh}} {
-		_, err = io.CopyN(out, rand.NewChaCha8([32]byte{part.seed}), part.size)
-		require.NoError(p.t, err)
+	ours, old := rand.NewChaCha8([32]byte{p.seed}), rand.NewChaCha8([32]byte{})
+	for place := range int64(pushedPlaces) {
+		for _, part := range []struct {
+			from io.Reader
+			size int64
+		}{{ours, fresh}, {old, pushedSize - fresh}} {
+			blocks := part.size / 4096
+			_, err = io.CopyN(out, part.from, (blocks*(place+1)/pushedPlaces-blocks*place/pushedPlaces)*4096)
+			require.NoError(p.t, err)
+		}
 	}
 	_, err = out.WriteAt([]byte{0x55, 0xaa}, 510) // a disk has a partition table
 	require.NoError(p.t, err)
