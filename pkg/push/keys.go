@@ -73,15 +73,8 @@ func shortened(err error) error {
 // that is no hole.
 func dataOf(f *os.File, from, to int64, do func(at int64) error) error {
 	for at := from; at < to; {
-		begin, err := f.Seek(at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) || err == nil && begin >= to {
-			return nil // the rest is a hole
-		}
-		if err != nil {
-			return err
-		}
-		end, err := f.Seek(begin, unix.SEEK_HOLE)
-		if err != nil {
+		begin, end, err := data(f, at, to)
+		if err != nil || begin >= to {
 			return err
 		}
 		for at = max(at, begin/delta.Block*delta.Block); at < min(end, to); at += readAtOnce {
@@ -91,4 +84,19 @@ func dataOf(f *os.File, from, to int64, do func(at int64) error) error {
 		}
 	}
 	return nil
+}
+
+// data is where the next data of a file lie, as far as its file system tells.
+func data(f *os.File, at, to int64) (begin, end int64, err error) {
+	begin, err = f.Seek(at, unix.SEEK_DATA)
+	if err == nil && begin < to {
+		end, err = f.Seek(begin, unix.SEEK_HOLE)
+	}
+	switch {
+	case errors.Is(err, unix.ENXIO), err == nil && begin >= to:
+		return to, to, nil // the rest is a hole
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
+		return at, to, nil // it does not know holes
+	}
+	return begin, end, err
 }
