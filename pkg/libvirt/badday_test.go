@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,74 +22,16 @@ import (
 	"vmctl/pkg/testenv"
 )
 
-// A proxy stands between client and libvirtd, so that the connection can be cut or hang.
-type proxy struct {
-	listener net.Listener
-	conns    chan net.Conn
-	// stall, when locked, keeps answers back.
-	stall sync.Mutex
-}
-
-func newProxy(t *testing.T) (*proxy, string) {
-	t.Helper()
-	socket := filepath.Join(testenv.Dir(t, ""), "proxy")
-	l, err := net.Listen("unix", socket)
-	require.NoError(t, err)
-	p := &proxy{listener: l, conns: make(chan net.Conn, 16)}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			up, err := net.Dial("unix", "/run/libvirt/libvirt-sock")
-			if err != nil {
-				_ = c.Close()
-				continue
-			}
-			p.conns <- c
-			p.conns <- up
-			go func() { _, _ = io.Copy(stallable{c, &p.stall}, up) }()
-			go func() { _, _ = io.Copy(up, c) }()
-		}
-	}()
-	t.Cleanup(p.cut)
-	return p, "qemu:///system?socket=" + socket
-}
-
-type stallable struct {
-	io.Writer
-	stall *sync.Mutex
-}
-
-func (s stallable) Write(b []byte) (int, error) {
-	s.stall.Lock()
-	defer s.stall.Unlock()
-	return s.Writer.Write(b)
-}
-
-func (p *proxy) cut() {
-	_ = p.listener.Close()
-	for {
-		select {
-		case c := <-p.conns:
-			_ = c.Close()
-		default:
-			return
-		}
-	}
-}
-
 func TestConnectionCut(t *testing.T) {
 	direct, d := prepared(t)
-	p, uri := newProxy(t)
-	h, _ := open(t, uri)
+	link := testenv.RPC(t, testenv.Shape{})
+	h, _ := open(t, link.URI())
 	defineAndStart(t, direct, d)
 	watch, err := h.Events.Watch(t.Context(), machine)
 	require.NoError(t, err)
 	c, err := h.Consoles.OpenConsole(t.Context(), machine, false)
 	require.NoError(t, err)
-	p.cut()
+	link.Close()
 	_, err = io.Copy(io.Discard, c)
 	require.Equal(t, fault.Unreachable, fault.KindOf(err), "%v", err)
 	require.NoError(t, c.Close())
@@ -108,12 +49,12 @@ func TestConnectionCut(t *testing.T) {
 
 func TestUploadCut(t *testing.T) {
 	direct, _ := prepared(t)
-	p, uri := newProxy(t)
-	h, _ := open(t, uri)
+	link := testenv.RPC(t, testenv.Shape{})
+	h, _ := open(t, link.URI())
 	require.NoError(t, direct.Volumes.CreateVolume(t.Context(), "v", "raw", 64*spec.MiB))
 	err := h.Volumes.Upload(t.Context(), "v", zeros{}, 64<<20, func(sent int64) {
 		if sent > 8<<20 {
-			p.cut()
+			link.Close()
 		}
 	})
 	require.Equal(t, fault.Unreachable, fault.KindOf(err), "%v", err)
@@ -153,14 +94,14 @@ func TestHostThatHangs(t *testing.T) {
 // does not wait for it.
 func TestHostThatStalls(t *testing.T) {
 	direct, d := prepared(t)
-	p, uri := newProxy(t)
-	h, closer, err := libvirt.Open(t.Context(), uri)
+	link := testenv.RPC(t, testenv.Shape{})
+	h, closer, err := libvirt.Open(t.Context(), link.URI())
 	require.NoError(t, err)
 	defineAndStart(t, direct, d)
 	console, err := h.Consoles.OpenConsole(t.Context(), machine, false)
 	require.NoError(t, err)
-	p.stall.Lock()
-	defer p.stall.Unlock()
+	link.Stall()
+	defer link.Mend()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = h.Domains.Domain(ctx, machine)

@@ -10,6 +10,9 @@ import (
 	"vmctl/pkg/fault"
 )
 
+// lostGrace is how long a call may take to say by itself why its connection is lost.
+const lostGrace = time.Second
+
 // changeGrace is how long a call that changes something may still take after its
 // context ended. A definition that landed after the engine had taken everything back
 // would stay behind.
@@ -19,8 +22,7 @@ const changeGrace = 5 * time.Second
 type nothing = struct{}
 
 // read calls libvirt. A call into C cannot be cut short: when ctx ends, read returns
-// at once, and the call goes on in its goroutine until the host answers or keepalive
-// gives it up. What f returns must be plain values, so that nothing leaks then.
+// at once, and the call goes on in its goroutine until the host answers. What f returns must be plain values, so that nothing leaks then.
 // doing completes "cannot …".
 func read[T any](ctx context.Context, c *conn, doing string, f func(*golibvirt.Connect) (T, error)) (T, error) {
 	return call(ctx, c, 0, doing, f)
@@ -40,6 +42,9 @@ func call[T any](ctx context.Context, c *conn, grace time.Duration, doing string
 	if ctx.Err() != nil {
 		return zero, cut(ctx, doing)
 	}
+	if c.pulse.gone.Load() {
+		return zero, c.silence(doing)
+	}
 	l, release, err := c.hold()
 	if err != nil {
 		return zero, err
@@ -52,6 +57,9 @@ func call[T any](ctx context.Context, c *conn, grace time.Duration, doing string
 	go func() {
 		defer release()
 		value, err := f(l)
+		if err == nil || !lost(err) {
+			c.pulse.hear()
+		}
 		done <- outcome{value, err}
 	}()
 	finish := func(o outcome) (T, error) {
@@ -60,26 +68,34 @@ func call[T any](ctx context.Context, c *conn, grace time.Duration, doing string
 		}
 		return o.value, nil
 	}
+	gone, end := c.lost, func() error { return cut(ctx, doing) }
 	select {
 	case o := <-done:
 		return finish(o)
+	case <-gone:
+		gone, grace, end = nil, lostGrace, func() error { return c.silence(doing) }
 	case <-ctx.Done():
-	}
-	if grace > 0 {
-		timer := time.NewTimer(grace)
-		defer timer.Stop()
-		select {
-		case o := <-done:
-			return finish(o)
-		case <-timer.C:
+		if grace > 0 {
+			go c.leaves()
 		}
 	}
-	return zero, cut(ctx, doing)
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case o := <-done:
+		return finish(o)
+	case <-gone:
+	case <-timer.C:
+	}
+	return zero, end()
 }
 
 // cut says that the caller's context ended.
 func cut(ctx context.Context, doing string) error {
 	cause := context.Cause(ctx)
+	if why, ok := errors.AsType[*fault.Error](cause); ok {
+		return why
+	}
 	if errors.Is(cause, context.DeadlineExceeded) {
 		return &fault.Error{Kind: fault.Timeout, Msg: "timed out: could not " + doing + " in time", Cause: cause}
 	}

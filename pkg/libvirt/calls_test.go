@@ -45,7 +45,7 @@ func TestCallsOfAList(t *testing.T) {
 	uri := testenv.Host(t)
 	clean(t, uri)
 	t.Cleanup(func() { clean(t, uri) })
-	link := testenv.RPC(t, 0)
+	link := testenv.RPC(t, testenv.Shape{})
 	list := func(reading engine.Reading, domains int) int {
 		t.Helper()
 		link.Reset()
@@ -76,7 +76,7 @@ func TestListThatIsCut(t *testing.T) {
 	clean(t, uri)
 	t.Cleanup(func() { clean(t, uri) })
 	defineMany(t, 10, true)
-	link := testenv.RPC(t, 40*time.Millisecond)
+	link := testenv.RPC(t, testenv.Shape{Delay: 20 * time.Millisecond})
 	h, c, err := libvirt.Open(t.Context(), link.URI())
 	require.NoError(t, err)
 	link.Reset()
@@ -86,7 +86,7 @@ func TestListThatIsCut(t *testing.T) {
 		listed <- err
 	}()
 	require.Eventually(t, func() bool { return link.Calls() > 2 }, time.Minute, time.Millisecond)
-	link.Cut()
+	link.Close()
 	err = <-listed
 	require.Equal(t, fault.Unreachable, fault.KindOf(err), "%v", err)
 	assert.ErrorContains(t, err, "the connection to ")

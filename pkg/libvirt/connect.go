@@ -15,13 +15,6 @@ import (
 	"vmctl/pkg/fault"
 )
 
-// Keepalive: a host that has been silent for keepaliveSeconds × keepaliveCount is
-// gone, and every call that waits for it fails. virsh's values.
-const (
-	keepaliveSeconds = 5
-	keepaliveCount   = 6
-)
-
 // Option changes how a connection is used.
 type Option func(*conn)
 
@@ -33,6 +26,9 @@ func WithSSH(program string) Option { return func(c *conn) { c.ssh = program } }
 
 // WithPatience sets how long a host may take to answer.
 func WithPatience(d time.Duration) Option { return func(c *conn) { c.patience = d } }
+
+// goodbyeGrace is how long Close waits for a host to take leave of it.
+const goodbyeGrace = 500 * time.Millisecond
 
 // answerTime is how long a host may take to answer that takes the connection. ssh has a
 // limit of its own, and may wait for a person.
@@ -57,7 +53,7 @@ func Open(ctx context.Context, uri string, options ...Option) (*engine.Host, io.
 	}
 	done := make(chan opened)
 	gone := make(chan struct{})
-	c := &conn{}
+	c := &conn{pulse: pulse{beat: silenceBeat, patience: silencePatience}}
 	if _, transport, _ := strings.Cut(uri, "+"); !strings.HasPrefix(transport, "ssh:") {
 		c.patience = answerTime
 	}
@@ -96,11 +92,13 @@ func Open(ctx context.Context, uri string, options ...Option) (*engine.Host, io.
 		if c.target == "" {
 			c.target = defaultTarget(c.place)
 		}
-		return c.host(), c, nil
+		h := c.host()
+		go c.listen()
+		return h, c, nil
 	}
 }
 
-// dial opens the connection, asks for keepalive and for the normalised URI.
+// dial opens the connection and asks for the normalised URI.
 func dial(uri, ssh string) (*golibvirt.Connect, string, error) {
 	if err := startLoop(); err != nil {
 		return nil, "", err
@@ -109,8 +107,6 @@ func dial(uri, ssh string) (*golibvirt.Connect, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	// Hosts that cannot do it say so; then the transport's own timeouts have to do.
-	_ = l.SetKeepAlive(keepaliveSeconds, keepaliveCount)
 	full, err := l.GetURI()
 	if err != nil {
 		_, _ = l.Close()
@@ -154,11 +150,13 @@ type conn struct {
 
 	watchLost sync.Once
 	lostOnce  sync.Once
-	lost      chan struct{}
+	// lost is closed when the host is gone, ended when the connection is closed.
+	lost, ended chan struct{}
+	pulse       pulse
 }
 
 func (c *conn) host() *engine.Host {
-	c.lost = make(chan struct{})
+	c.lost, c.ended = make(chan struct{}), make(chan struct{})
 	c.domains.gone, c.pools.gone, c.volumes.gone = golibvirt.ERR_NO_DOMAIN, golibvirt.ERR_NO_STORAGE_POOL, golibvirt.ERR_NO_STORAGE_VOL
 	return &engine.Host{
 		URI: c.uri, Local: c.place.local, Session: c.place.session,
@@ -174,6 +172,7 @@ func (c *conn) Close() error {
 		return nil
 	}
 	c.closed = true
+	close(c.ended)
 	idle := c.users == 0
 	c.mu.Unlock()
 	if idle {
@@ -196,7 +195,7 @@ func (c *conn) disconnect() {
 		_ = c.l.UnregisterCloseCallback()
 		_, _ = c.l.Close()
 	}()
-	timer := time.NewTimer(closeGrace)
+	timer := time.NewTimer(goodbyeGrace)
 	defer timer.Stop()
 	select {
 	case <-done:
@@ -211,7 +210,9 @@ func (c *conn) hold() (l *golibvirt.Connect, release func(), err error) {
 	if c.closed {
 		return nil, nil, fault.New(fault.Unreachable, "the connection to %s has been closed", c.uri)
 	}
-	c.users++
+	if c.users++; c.users == 1 {
+		c.pulse.hear() // from now on it is waited for
+	}
 	return c.l, sync.OnceFunc(c.release), nil
 }
 

@@ -3,6 +3,7 @@ package libvirt
 import (
 	"context"
 	"os"
+	"time"
 
 	golibvirt "libvirt.org/go/libvirt"
 )
@@ -38,4 +39,9 @@ func Empty(ctx context.Context, uri string) error {
 		return err
 	}
 	return os.RemoveAll(c.target)
+}
+
+// WithPulse sets how often a host that is waited for is looked after, and how long it may be silent.
+func WithPulse(beat, patience time.Duration) Option {
+	return func(c *conn) { c.pulse.beat, c.pulse.patience = beat, patience }
 }

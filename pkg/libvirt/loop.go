@@ -7,8 +7,8 @@ import (
 	golibvirt "libvirt.org/go/libvirt"
 )
 
-// startLoop registers and runs libvirt's event loop, which keepalive, events and
-// streams need. libvirt has one for the whole process, takes it only before the first
+// startLoop registers and runs libvirt's event loop, which events and streams need.
+// libvirt has one for the whole process, takes it only before the first
 // connection, and cannot give it back: so it is started once and never ends.
 var startLoop = sync.OnceValue(func() error {
 	if err := golibvirt.EventRegisterDefaultImpl(); err != nil {

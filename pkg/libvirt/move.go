@@ -149,8 +149,15 @@ func (c *conn) MoveLive(ctx context.Context, name string, to engine.Moves, r eng
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-there.lost:
+			cancel(there.silence("move domain " + quoteName(name) + " there"))
+		case <-ctx.Done():
+		}
+	}()
 	_, err = call(ctx, c, moveGrace, "move domain "+quoteName(name)+" to "+there.uri, func(l *golibvirt.Connect) (nothing, error) {
 		defer release()
 		return nothing{}, c.withDomain(l, name, func(d *golibvirt.Domain) error {

@@ -141,6 +141,7 @@ func (st *stream) receive(all bool) {
 		case n < 0:
 			return
 		}
+		st.c.pulse.hear()
 		st.buffer = append(st.buffer, chunk[:n]...)
 	}
 }

@@ -17,8 +17,8 @@ const (
 )
 
 // Upload fills a volume from the start with exactly size bytes. When ctx ends it
-// stops between two chunks and takes the stream back; a host that hangs is left to
-// keepalive.
+// stops between two chunks and takes the stream back; a host that hangs is left
+// behind.
 func (c *conn) Upload(ctx context.Context, name string, src io.Reader, size int64, progress func(sent int64)) error {
 	return c.upload(ctx, name, &sender{size: size, report: progress}, src)
 }
@@ -35,6 +35,7 @@ func (c *conn) upload(ctx context.Context, name string, s *sender, src io.Reader
 	defer cancel()
 	progress := s.report
 	s.report = func(sent int64) {
+		c.pulse.hear()
 		if progress != nil && ctx.Err() == nil {
 			progress(sent)
 		}

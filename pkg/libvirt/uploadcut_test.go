@@ -106,20 +106,20 @@ func TestUploadCutAtTenPoints(t *testing.T) {
 	t.Cleanup(func() { clean(t, uri) })
 	const cuts = 10
 	w, content := uploading(t, (cuts+1)*4<<20+4097)
-	wire := testenv.NewWire(t, "unix", filepath.Join(testenv.Dir(t, ""), "wire"), "/run/libvirt/libvirt-sock", testenv.Shape{})
+	link := testenv.RPC(t, testenv.Shape{})
 	for point := range cuts {
 		ctx, cancel := context.WithCancel(t.Context())
-		h, c, err := libvirt.Open(ctx, "qemu:///system?socket="+wire.Address)
+		h, c, err := libvirt.Open(ctx, link.URI())
 		require.NoError(t, err)
 		want, daemon := fault.Unreachable, libvirtdPID(t)
-		wire.After(6<<20, []func(){
-			wire.Close, wire.Reset,
-			func() { wire.Stall(); cancel() },
+		link.After(6<<20, []func(){
+			link.Close, link.Drop,
+			func() { link.Stall(); cancel() },
 			cancel,
 			func() { _ = syscall.Kill(daemon, syscall.SIGKILL) },
 		}[point%5])
 		_, err = uploader(h, "me", strconv.Itoa(point)).Up(ctx, w, engine.Options{})
-		wire.Mend()
+		link.Mend()
 		require.Error(t, err)
 		if ctx.Err() != nil {
 			want = fault.Interrupted
@@ -135,12 +135,12 @@ func TestUploadCutAtTenPoints(t *testing.T) {
 			startLibvirtd(t, daemon)
 		}
 	}
-	assert.Less(t, wire.Up.Load(), int64(len(content)*2), "most was sent once")
+	assert.Less(t, link.Up.Load(), int64(len(content)*2), "most was sent once")
 	h, _ := open(t, uri)
-	began := wire.Up.Load()
+	began := link.Up.Load()
 	_, err := uploader(h, "me", "last").Up(t.Context(), w, engine.Options{})
 	require.NoError(t, err)
-	assert.Less(t, wire.Up.Load()-began, int64(len(content)/4))
+	assert.Less(t, link.Up.Load()-began, int64(len(content)/4))
 	assert.True(t, bytes.Equal(content, onlyImage(t)))
 	_, err = uploader(h, "me", "down").Down(t.Context(), machine, engine.DownOptions{Force: true})
 	require.NoError(t, err)

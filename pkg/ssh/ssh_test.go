@@ -38,7 +38,7 @@ func TestQuote(t *testing.T) {
 func TestSharedConnection(t *testing.T) {
 	server := testenv.SSH(t)
 	server.Trust(t)
-	link := testenv.TCP(t, fmt.Sprintf("127.0.0.1:%d", server.Port), 0)
+	link := testenv.TCP(t, fmt.Sprintf("127.0.0.1:%d", server.Port), testenv.Shape{})
 	require.NoError(t, os.WriteFile(server.KnownHosts, fmt.Appendf(nil, "[127.0.0.1]:%s %s\n", link.Port(), server.HostKey), 0o600))
 	dir := testenv.Dir(t, "")
 	killed := filepath.Join(dir, "ssh-4194305") // no process has such a number

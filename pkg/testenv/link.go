@@ -1,55 +1,74 @@
 package testenv
 
 import (
-	"encoding/binary"
-	"io"
-	"maps"
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// Link is a way to the private host that tests look into: it counts connections and, where
-// libvirt's protocol passes as it is, the calls of clients; and it can be made longer.
+// Link is a way to a server of the private hosts that tests look into, and that fails as
+// they want it to. It stands between a client and the server: what clients connect to is
+// Address. It counts connections, bytes, and the calls of libvirt's protocol where that
+// passes as it is.
 type Link struct {
 	// Address is where it listens: host:port, or the path of a unix socket.
 	Address string
+	// Up and Down count the bytes to the server and from it.
+	Up, Down atomic.Int64
 
 	network, target string
-	// oneWay is how long each byte is under way, in each direction.
-	oneWay time.Duration
+	shape           Shape
 
 	mu          sync.Mutex
 	connections int
 	calls       map[uint32]int
 	ends        []net.Conn
+	// stalled, when it is not nil, is closed when bytes may go on.
+	stalled chan struct{}
+	due     []happening
+}
+
+// Shape is what a link is like; the zero value is as fast as can be.
+type Shape struct {
+	// Rate is in bytes a second, for each direction; 0 is no limit.
+	Rate int64
+	// Delay is that of one direction: half a round trip.
+	Delay time.Duration
 }
 
 // RPC is a link to the private libvirtd. Its socket goes into a URI: see URI.
-func RPC(t testing.TB, roundTrip time.Duration) *Link {
+func RPC(t testing.TB, shape Shape) *Link {
 	t.Helper()
-	return newLink(t, "unix", filepath.Join(Dir(t, ""), "libvirt"), libvirtSocket, roundTrip)
+	return newLink(t, "unix", filepath.Join(Dir(t, ""), "libvirt"), libvirtSocket, shape)
 }
 
-// TCP is a link to a port of 127.0.0.1, such as an ssh server's, on a port of its own.
-func TCP(t testing.TB, target string, roundTrip time.Duration) *Link {
+// TCP is a link to a port, such as an ssh server's, from a port of its own on 127.0.0.1.
+func TCP(t testing.TB, target string, shape Shape) *Link {
 	t.Helper()
-	return newLink(t, "tcp", "127.0.0.1:0", target, roundTrip)
+	return newLink(t, "tcp", "127.0.0.1:0", target, shape)
 }
 
-func newLink(t testing.TB, network, at, target string, roundTrip time.Duration) *Link {
+func newLink(t testing.TB, network, at, target string, shape Shape) *Link {
+	t.Helper()
+	l := &Link{network: network, target: target, shape: shape, calls: map[uint32]int{}}
+	l.Address = l.listen(t, network, at)
+	return l
+}
+
+func (l *Link) listen(t testing.TB, network, at string) string {
 	t.Helper()
 	listener, err := net.Listen(network, at)
 	must(t, err)
-	l := &Link{Address: listener.Addr().String(), network: network, target: target, oneWay: roundTrip / 2, calls: map[uint32]int{}}
 	go l.serve(listener)
 	t.Cleanup(func() {
 		_ = listener.Close()
-		l.Cut()
+		l.Mend()
+		l.Close()
 	})
-	return l
+	return listener.Addr().String()
 }
 
 // URI is the connection to the private host's libvirtd by the link, which is on this
@@ -59,11 +78,7 @@ func (l *Link) URI() string { return System + "?socket=" + l.Address }
 // Remote is the same, as a connection to another machine.
 func (l *Link) Remote(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { _ = listener.Close() })
-	go l.serve(listener)
-	return "qemu+tcp://" + listener.Addr().String() + "/system"
+	return "qemu+tcp://" + l.listen(t, "tcp", "127.0.0.1:0") + "/system"
 }
 
 // Port is the port that it listens on.
@@ -72,45 +87,46 @@ func (l *Link) Port() string {
 	return port
 }
 
-// Calls is how many calls have passed since the last Reset, and Procedures by their
-// numbers in libvirt's remote_protocol.x.
-func (l *Link) Calls() int {
-	sum := 0
-	for _, n := range l.Procedures() {
-		sum += n
-	}
-	return sum
-}
-
-// Procedures are the calls by their numbers in libvirt's remote_protocol.x.
-func (l *Link) Procedures() map[uint32]int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Clone(l.calls)
-}
-
-// Connections is how many connections were made since the last Reset.
-func (l *Link) Connections() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.connections
-}
-
-// Reset begins to count anew.
-func (l *Link) Reset() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.connections, l.calls = 0, map[uint32]int{}
-}
-
-// Cut breaks all connections that stand.
-func (l *Link) Cut() {
+// Close ends all connections that stand, as a server or a router does that says so.
+func (l *Link) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.ends {
 		_ = c.Close()
 	}
 	l.ends = nil
+}
+
+// Drop ends all connections that stand by a reset, with what is on its way.
+func (l *Link) Drop() {
+	l.mu.Lock()
+	for _, c := range l.ends {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+	}
+	l.mu.Unlock()
+	l.Close()
+}
+
+// Stall lets nothing through until Mend, on connections that stand and on new ones: a host
+// that takes the connection and says nothing.
+func (l *Link) Stall() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stalled == nil {
+		l.stalled = make(chan struct{})
+	}
+}
+
+// Mend lets bytes through again.
+func (l *Link) Mend() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stalled != nil {
+		close(l.stalled)
+		l.stalled = nil
+	}
 }
 
 func (l *Link) serve(listener net.Listener) {
@@ -128,83 +144,75 @@ func (l *Link) serve(listener net.Listener) {
 		l.connections++
 		l.ends = append(l.ends, client, server)
 		l.mu.Unlock()
-		count := io.Discard
-		if l.network == "unix" {
-			count = &calls{link: l}
-		}
-		go l.carry(server, client, count)
-		go l.carry(client, server, io.Discard)
+		go l.carry(server, client, &calls{link: l}, &l.Up)
+		go l.carry(client, server, nil, &l.Down)
 	}
 }
 
-// carry takes bytes one way, each of them as late as the next.
-func (l *Link) carry(to, from net.Conn, count io.Writer) {
+// ahead is how much is on its way at once, in pieces: a real line holds no more than some
+// megabytes.
+const (
+	ahead = 256
+	piece = 16 << 10
+)
+
+// carry takes bytes from one end to the other, not faster than the shape allows.
+func (l *Link) carry(to, from net.Conn, calls *calls, count *atomic.Int64) {
 	type parcel struct {
-		due   time.Time
-		bytes []byte
+		data []byte
+		due  time.Time
 	}
-	way := make(chan parcel, 1024)
+	way, gone := make(chan parcel, ahead), make(chan struct{})
 	go func() {
-		defer func() { _ = to.Close() }()
-		for p := range way {
-			if wait := time.Until(p.due); wait > 0 {
-				<-time.After(wait)
+		defer close(way)
+		for free := time.Now(); ; {
+			buffer := make([]byte, piece)
+			n, err := from.Read(buffer)
+			if n > 0 {
+				if now := time.Now(); free.Before(now) {
+					free = now
+				}
+				if l.shape.Rate > 0 {
+					free = free.Add(time.Duration(n) * time.Second / time.Duration(l.shape.Rate))
+				}
+				select {
+				case way <- parcel{buffer[:n], free.Add(l.shape.Delay)}:
+				case <-gone:
+					return
+				}
 			}
-			if _, err := to.Write(p.bytes); err != nil {
-				_ = from.Close()
+			if err != nil {
+				return
 			}
 		}
 	}()
-	defer close(way)
-	for {
-		buffer := make([]byte, 64<<10)
-		n, err := from.Read(buffer)
-		if n > 0 {
-			_, _ = count.Write(buffer[:n]) // it takes everything
-			way <- parcel{time.Now().Add(l.oneWay), buffer[:n]}
+	defer close(gone)
+	for p := range way {
+		if wait := time.Until(p.due); wait > 0 {
+			<-time.After(wait)
 		}
-		if err != nil {
+		count.Add(int64(len(p.data)))
+		if calls != nil {
+			calls.read(p.data)
+			l.happen()
+		}
+		l.await()
+		if _, err := to.Write(p.data); err != nil {
+			_ = from.Close()
 			return
 		}
 	}
-}
-
-// calls reads the packets of one client. Source: libvirt's docs/internals/rpc.html and
-// src/rpc/virnetprotocol.x: a length, which counts itself, then program, version,
-// procedure and type, each of four bytes.
-type calls struct {
-	link   *Link
-	header []byte
-	left   int
-}
-
-const (
-	packetHeader = 20
-	typeCall     = 0
-	// keepAlive is the program of packets that only ask whether the other side is there.
-	keepAlive = 0x6b656570
-)
-
-// Write takes a piece of the stream.
-func (c *calls) Write(p []byte) (int, error) {
-	for rest := p; len(rest) > 0; {
-		if c.left > 0 {
-			n := min(c.left, len(rest))
-			c.left, rest = c.left-n, rest[n:]
-			continue
-		}
-		n := min(packetHeader-len(c.header), len(rest))
-		c.header, rest = append(c.header, rest[:n]...), rest[n:]
-		if len(c.header) < packetHeader {
-			break
-		}
-		word := func(i int) uint32 { return binary.BigEndian.Uint32(c.header[4*i:]) }
-		if word(1) != keepAlive && word(4) == typeCall {
-			c.link.mu.Lock()
-			c.link.calls[word(3)]++
-			c.link.mu.Unlock()
-		}
-		c.left, c.header = int(word(0))-packetHeader, c.header[:0]
+	if half, ok := to.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
 	}
-	return len(p), nil
+}
+
+// await waits while the link is stalled.
+func (l *Link) await() {
+	l.mu.Lock()
+	stalled := l.stalled
+	l.mu.Unlock()
+	if stalled != nil {
+		<-stalled
+	}
 }

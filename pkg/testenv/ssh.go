@@ -78,19 +78,17 @@ func (s *SSHServer) Trust(t testing.TB) {
 	must(t, os.WriteFile(s.KnownHosts, fmt.Appendf(nil, "[127.0.0.1]:%d %s\n", s.Port, s.HostKey), 0o600))
 }
 
-// Through is the connection to the private host's libvirt by a wire to the server, whose
+// Through is the connection to the private host's libvirt by a link to the server, whose
 // key is known there.
-func (s *SSHServer) Through(t testing.TB, shape Shape) (*Wire, string) {
+func (s *SSHServer) Through(t testing.TB, shape Shape) (*Link, string) {
 	t.Helper()
-	w := NewWire(t, "tcp", "127.0.0.1:0", fmt.Sprintf("127.0.0.1:%d", s.Port), shape)
-	_, port, err := net.SplitHostPort(w.Address)
-	must(t, err)
+	l := TCP(t, fmt.Sprintf("127.0.0.1:%d", s.Port), shape)
 	known, err := os.OpenFile(s.KnownHosts, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	must(t, err)
-	_, err = fmt.Fprintf(known, "[127.0.0.1]:%s %s\n", port, s.HostKey)
+	_, err = fmt.Fprintf(known, "[127.0.0.1]:%s %s\n", l.Port(), s.HostKey)
 	must(t, err)
 	must(t, known.Close())
-	return w, fmt.Sprintf("qemu+ssh://root@127.0.0.1:%s/system", port)
+	return l, fmt.Sprintf("qemu+ssh://root@127.0.0.1:%s/system", l.Port())
 }
 
 // URI is the connection to the private host's libvirt through the server.

@@ -38,7 +38,7 @@ func TestHosts(t *testing.T) {
 	var rows []row
 	rows = append(rows, h.farUp(rounds))
 	xml := h.tinyXML()
-	link := testenv.RPC(t, far)
+	link := testenv.RPC(t, testenv.Shape{Delay: far / 2})
 	lists := func(what, local, remote string) {
 		rows = append(rows,
 			h.lists(what+", here", local, testenv.System, rounds),
@@ -117,7 +117,7 @@ func (h *host) virshScript(script string) {
 // with three calls of virsh for a machine just like it.
 func (h *host) farUp(rounds int) row {
 	server := testenv.SSH(h.t)
-	link := testenv.TCP(h.t, fmt.Sprintf("127.0.0.1:%d", server.Port), far)
+	link := testenv.TCP(h.t, fmt.Sprintf("127.0.0.1:%d", server.Port), testenv.Shape{Delay: far / 2})
 	server.Port, _ = strconv.Atoi(link.Port())
 	server.Trust(h.t)
 	uri := server.URI()

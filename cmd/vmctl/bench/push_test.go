@@ -89,7 +89,7 @@ func (p *pusher) up(shape testenv.Shape) (run, float64) {
 	return p.upBy(wire, uri)
 }
 
-func (p *pusher) upBy(wire *testenv.Wire, uri string) (run, float64) {
+func (p *pusher) upBy(wire *testenv.Link, uri string) (run, float64) {
 	before := wire.Up.Load()
 	r := p.time(p.vmctl, "--progress", "json", "-C", p.project, "-c", uri, "up", "--no-wait", p.machine())
 	return r, float64(wire.Up.Load()-before) / (1 << 20)

@@ -18,7 +18,7 @@ const pieces = 208
 // trips that a host far away costs: a number that grew has to be looked at.
 func TestCalls(t *testing.T) {
 	p := root(t)
-	link := testenv.RPC(t, 0)
+	link := testenv.RPC(t, testenv.Shape{})
 	pr := p.project(t)
 	pr.write(t, "domain/second.yaml", "image: images/tiny\nmemory: 64MiB\nnetwork: none\n")
 	pr.ok(t, "build", "tiny")

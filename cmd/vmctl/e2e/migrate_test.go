@@ -102,7 +102,7 @@ func (pr *project) moved(t *testing.T, second *testenv.SecondHost, there bool) {
 func TestMigrateCut(t *testing.T) {
 	p := root(t)
 	second := testenv.Second(t)
-	link := testenv.TCP(t, second.Address()+":16509", 0)
+	link := testenv.TCP(t, second.Address()+":16509", testenv.Shape{})
 	pr := p.project(t)
 	config := filepath.Join(p.home, ".config/vmctl/hosts.yaml")
 	t.Cleanup(func() { _ = os.Remove(config) })
@@ -127,7 +127,7 @@ func TestMigrateCut(t *testing.T) {
 		r := pr.watched(t, append(append([]string{"migrate"}, c.flags...), "tiny", "server"), func(e event, _ *os.Process) {
 			if !cut && strings.HasPrefix(e.ID, "tiny/"+c.at) {
 				cut = true
-				link.Cut()
+				link.Close()
 			}
 		})
 		require.True(t, cut, "%s\n%s", c.at, r.err)

@@ -21,7 +21,7 @@ import (
 func TestRemote(t *testing.T) {
 	p := root(t)
 	server := testenv.SSH(t)
-	link := testenv.TCP(t, fmt.Sprintf("127.0.0.1:%d", server.Port), 0)
+	link := testenv.TCP(t, fmt.Sprintf("127.0.0.1:%d", server.Port), testenv.Shape{})
 	server.Port, _ = strconv.Atoi(link.Port())
 	pr := p.project(t)
 	pr.write(t, "word", "open sesame")
