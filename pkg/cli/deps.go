@@ -40,8 +40,9 @@ type Deps struct {
 	Root bool
 	// Token tells this client's uploads to a host from those of others.
 	Token func(dirs state.Dirs, hostURI string) engine.Token
-	// OpenHost connects to libvirt; ssh is the program for hosts that are reached by it.
-	OpenHost func(ctx context.Context, uri, ssh string) (*engine.Host, io.Closer, error)
+	// OpenHost connects to libvirt; ssh is the program for hosts that are reached by it, silent
+	// is told when the host keeps somebody waiting.
+	OpenHost func(ctx context.Context, uri, ssh string, silent func(bool)) (*engine.Host, io.Closer, error)
 	// Images builds flakes.
 	Images func(dirs state.Dirs, sink progress.Sink, log *slog.Logger) Images
 }
@@ -56,8 +57,8 @@ func System(version string) *Deps {
 		Now:      time.Now,
 		Unsetenv: func(name string) { _ = os.Unsetenv(name) }, // fails for names that cannot be
 		Root:     os.Geteuid() == 0,
-		OpenHost: func(ctx context.Context, uri, ssh string) (*engine.Host, io.Closer, error) {
-			return libvirt.Open(ctx, uri, libvirt.WithSSH(ssh))
+		OpenHost: func(ctx context.Context, uri, ssh string, silent func(bool)) (*engine.Host, io.Closer, error) {
+			return libvirt.Open(ctx, uri, libvirt.WithSSH(ssh), libvirt.WithSilence(silent))
 		},
 		Images: systemImages,
 		Token:  systemToken,

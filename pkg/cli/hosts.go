@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
@@ -71,7 +72,10 @@ func (o openHosts) all() map[string]io.Closer {
 func (c *call) host(ctx context.Context, uri string) (*engine.Host, error) {
 	o := c.hosts.of(uri)
 	o.once.Do(func() {
-		host, closer, err := c.deps.OpenHost(ctx, uri, c.shared(uri).Command())
+		silent := c.silence(uri)
+		late := time.AfterFunc(quietTime, func() { silent(true) })
+		host, closer, err := c.deps.OpenHost(ctx, uri, c.shared(uri).Command(), silent)
+		late.Stop()
 		if err == nil {
 			host.Pusher = c.pusher(host.URI)
 		}

@@ -85,20 +85,21 @@ func shortImage(id string) string { return engine.Image{ID: id}.ShortID() }
 // allImages are the images on the hosts in question and on the client. What one host
 // does not tell does not hide the others.
 func (c *call) allImages(ctx context.Context) ([]imageResult, error) {
-	var all []imageResult
-	var failed error
-	present := map[string]map[string]bool{} // machines by host
 	uris, invalid, err := c.hostsInUse()
 	if err != nil {
 		return nil, err
 	}
-	for _, uri := range uris {
-		found, err := c.hostImages(ctx, uri, present)
-		all = append(all, found...)
-		failed = spec.Join(failed, err)
-		if ctx.Err() != nil {
-			return all, failed
+	found, failed := askHosts(ctx, uris, c.hostImages)
+	var all []imageResult
+	present := map[string]map[string]bool{} // machines by host
+	for _, h := range found {
+		all = append(all, h.images...)
+		if h.machines != nil {
+			present[h.uri] = h.machines
 		}
+	}
+	if ctx.Err() != nil {
+		return all, failed
 	}
 	all = c.withCached(c.withClientImages(all, present))
 	slices.SortStableFunc(all, func(a, b imageResult) int {
@@ -130,20 +131,26 @@ func domainsOn(ctx context.Context, e *engine.Engine) (map[string]bool, error) {
 	return there, err
 }
 
-// hostImages are a host's images. The machines on it go into present, under its URI.
-func (c *call) hostImages(ctx context.Context, uri string, present map[string]map[string]bool) ([]imageResult, error) {
+// imagesOn are a host's images, and the machines that are there; nil when it did not say.
+type imagesOn struct {
+	uri      string
+	images   []imageResult
+	machines map[string]bool
+}
+
+func (c *call) hostImages(ctx context.Context, uri string) (on imagesOn, err error) {
 	e, err := c.engine(ctx, uri, nil)
 	if err != nil {
-		return nil, err
+		return on, err
 	}
 	images, err := e.Images(ctx)
 	if err != nil {
-		return nil, err
+		return on, err
 	}
-	if present[e.Host.URI], err = domainsOn(ctx, e); err != nil {
-		return nil, err
+	on.uri = e.Host.URI
+	if on.machines, err = domainsOn(ctx, e); err != nil {
+		return imagesOn{}, err
 	}
-	var all []imageResult
 	for _, i := range images {
 		r := imageResult{
 			ID: i.ID, Where: whereUploaded, Host: e.Host.URI, Name: i.Name, Path: i.Path, Format: i.Format,
@@ -152,9 +159,9 @@ func (c *call) hostImages(ctx context.Context, uri string, present map[string]ma
 		if i.Name == "" {
 			r.Where = whereInPlace
 		}
-		all = append(all, r)
+		on.images = append(on.images, r)
 	}
-	return all, nil
+	return on, nil
 }
 
 // words is never nil: it is a list in JSON also when there is nothing in it.

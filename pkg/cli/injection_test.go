@@ -95,7 +95,7 @@ func (l *lab) run(args ...string) (code int, out, errs string) {
 		Version: "1.2.3", Streams: streams, Terminal: &stdout, Diagnostics: &stderr, Root: true,
 		Getwd: func() (string, error) { return l.dir, nil },
 		Now:   time.Now,
-		OpenHost: func(_ context.Context, uri, _ string) (*engine.Host, io.Closer, error) {
+		OpenHost: func(_ context.Context, uri, _ string, _ func(bool)) (*engine.Host, io.Closer, error) {
 			if err := libvirt.CheckURI(uri); err != nil {
 				return nil, nil, err
 			}

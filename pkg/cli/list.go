@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -106,9 +104,10 @@ func runList(ctx context.Context, c *call, in *urfave.Context) error {
 	}
 	uris = slices.AppendSeq(uris, maps.Keys(machines))
 	slices.Sort(uris)
-	rows, failed := c.listHosts(ctx, slices.Compact(uris), func(ctx context.Context, uri string) ([]listed, error) {
+	found, failed := askHosts(ctx, slices.Compact(uris), func(ctx context.Context, uri string) ([]listed, error) {
 		return c.listHost(ctx, uri, machines[uri], in.Bool("all"))
 	})
+	rows := append([]listed{}, slices.Concat(found...)...)
 	slices.SortStableFunc(rows, func(a, b listed) int { return strings.Compare(a.Name, b.Name) })
 	c.progress.Close()
 	failed = spec.Join(failed, invalid)
@@ -167,31 +166,6 @@ func (c *call) hostsToList(all bool) ([]string, error) {
 		uris = append(uris, h.URI)
 	}
 	return uris, nil
-}
-
-// hostPatience is how long one of several hosts is waited for: one that is slow or gone
-// must not keep the others from being shown.
-const hostPatience = 15 * time.Second
-
-// listHosts asks all hosts at once.
-func (c *call) listHosts(ctx context.Context, uris []string, list func(context.Context, string) ([]listed, error)) ([]listed, error) {
-	if len(uris) > 1 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, hostPatience)
-		defer cancel()
-	}
-	found, failed := make([][]listed, len(uris)), make(machineErrors, len(uris))
-	var asked sync.WaitGroup
-	for i, uri := range uris {
-		asked.Go(func() { found[i], failed[i] = list(ctx, uri) })
-	}
-	asked.Wait()
-	failed = slices.DeleteFunc(failed, func(err error) bool { return err == nil })
-	rows := append([]listed{}, slices.Concat(found...)...)
-	if len(failed) == 0 {
-		return rows, nil
-	}
-	return rows, failed
 }
 
 // listHost lists one host's machines. Of a host that does not answer, those that are

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,11 +34,11 @@ func TestListOfHostsOfAllKinds(t *testing.T) {
 			}
 		}
 		began := time.Now()
-		rows, err := (&call{}).listHosts(t.Context(), []string{"dead", "fast", "late", "silent", "slow"}, list)
+		found, err := askHosts(t.Context(), []string{"dead", "fast", "late", "silent", "slow"}, list)
 		assert.Equal(t, hostPatience, time.Since(began))
 		require.Equal(t, []listed{
 			{Name: "fast", State: "running"}, {Name: "late", State: "unknown"}, {Name: "slow", State: "running"},
-		}, rows)
+		}, slices.Concat(found...))
 		require.ErrorContains(t, err, "dead: nobody there\nlate: not in time\nsilent: not in time")
 		assert.Equal(t, fault.Unreachable, fault.KindOf(err))
 	})

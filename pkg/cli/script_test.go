@@ -190,7 +190,7 @@ func (s *script) run(ts *testscript.TestScript, args []string) int {
 		PassphraseWork: 10,
 		Version:        "1.2.3", Streams: streams, Terminal: streams.Out, Root: ts.Getenv("ROOT") != "",
 		Getwd: func() (string, error) { return cwd, nil },
-		OpenHost: func(_ context.Context, uri, _ string) (*engine.Host, io.Closer, error) {
+		OpenHost: func(_ context.Context, uri, _ string, _ func(bool)) (*engine.Host, io.Closer, error) {
 			if s.dial != nil {
 				return nil, nil, s.dial
 			}
