@@ -102,6 +102,18 @@ func (e *Engine) undo(ctx context.Context, steps []step) error {
 	return errors.Join(failures...)
 }
 
+// ended says that the caller's context has ended; nil while it has not.
+func ended(ctx context.Context) error {
+	switch cause := context.Cause(ctx); {
+	case ctx.Err() == nil:
+		return nil
+	case errors.Is(cause, context.DeadlineExceeded):
+		return &fault.Error{Kind: fault.Timeout, Msg: "timed out", Cause: cause}
+	default:
+		return &fault.Error{Kind: fault.Interrupted, Msg: "interrupted", Cause: cause}
+	}
+}
+
 // takenBack says that an interruption left nothing behind, whatever call it hit.
 func takenBack(ctx context.Context, err error) error {
 	switch {

@@ -58,7 +58,7 @@ func (e *Engine) claimed(ctx context.Context, volume string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return ended(ctx)
 		case <-time.After(claimAgain):
 		}
 	}

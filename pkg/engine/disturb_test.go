@@ -93,6 +93,10 @@ func acts(t *testing.T) []act {
 		{name: "volume rm", before: func(t *testing.T, h *enginetest.Host) {
 			require.NoError(t, on(h).CreateDataVolume(t.Context(), "example", "spare", spec.GiB, true))
 		}, do: func(ctx context.Context, e *engine.Engine) error { return e.RemoveDataVolume(ctx, "example", "spare") }, again: fault.NotFound},
+		{name: "list", before: running, do: func(ctx context.Context, e *engine.Engine) error {
+			_, err := e.List(ctx, []spec.Machine{first.Machine}, true)
+			return err
+		}, back: true},
 		{name: "image prune", before: func(t *testing.T, h *enginetest.Host) {
 			up(t, h, pushed, engine.Options{})
 			killed(h, 4, func() { _, _ = on(h).Up(t.Context(), otherImage(t, pushed), engine.Options{Replace: true}) })
@@ -168,6 +172,10 @@ var disturbances = []disturbance{
 	{name: "answer lost", at: func(h *enginetest.Host, _ context.CancelFunc) enginetest.Fate {
 		return enginetest.Fate{Err: fault.New(fault.Unreachable, "the connection was lost"), After: true}
 	}, kinds: []fault.Kind{fault.Unreachable}},
+	{name: "libvirtd restarted", at: func(*enginetest.Host, context.CancelFunc) enginetest.Fate {
+		// What it was at is done, and nobody hears of it.
+		return enginetest.Fate{Err: fault.New(fault.Unreachable, "the connection was lost"), After: true, Cut: true}
+	}, kinds: []fault.Kind{fault.Unreachable}, lasts: true},
 }
 
 // disturbed does an act and lets something happen at its n-th call. It says whether the

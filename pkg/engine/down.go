@@ -230,7 +230,7 @@ func (e *Engine) removeOwnBases(ctx context.Context) ([]Volume, error) {
 	ids, unlock := e.lockImages(ctx, e.judge(all, nil, own, time.Time{}).images())
 	defer unlock()
 	if len(ids) == 0 {
-		return nil, ctx.Err()
+		return nil, ended(ctx)
 	}
 	return e.clear(ctx, ids, own)
 }

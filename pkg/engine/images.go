@@ -132,7 +132,7 @@ func errOr(err error, ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return ctx.Err()
+	return ended(ctx)
 }
 
 // imageUsers reads the domains, and which paths they use: a machine its image, and a

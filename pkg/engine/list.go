@@ -59,7 +59,7 @@ func (e *Engine) List(ctx context.Context, declared []spec.Machine, all bool) ([
 	}
 	e.askAddresses(ctx, rows)
 	slices.SortFunc(rows, func(a, b Row) int { return cmp.Compare(a.Name, b.Name) })
-	return rows, ctx.Err()
+	return rows, ended(ctx)
 }
 
 // fill puts what the host says over what was declared.

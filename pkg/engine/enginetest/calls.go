@@ -45,6 +45,8 @@ type Fate struct {
 	Err error
 	// After lets the call do its work before it fails.
 	After bool
+	// Cut breaks all connections behind the call, as Host.Cut does.
+	Cut bool
 }
 
 // Each calls f at the begin of every call of any method, outside of the host's lock, as
@@ -115,12 +117,15 @@ func call[T any](ctx context.Context, h *Host, method string, args []any, change
 	}
 	h.counts[method]++
 	if planted := h.planted(method); planted != nil {
-		fate = Fate{planted.err, planted.after}
+		fate = Fate{Err: planted.err, After: planted.after}
 	}
 	if fate.Err != nil && !fate.After {
 		return zero, fate.Err
 	}
 	value, err := f()
+	if fate.Cut {
+		h.breakAll()
+	}
 	if err == nil && fate.Err != nil {
 		return zero, fate.Err
 	}

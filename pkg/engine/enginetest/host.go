@@ -169,6 +169,11 @@ func (h *Host) now() time.Time { return time.Now().Add(h.ahead) }
 func (h *Host) Cut() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.breakAll()
+}
+
+// breakAll is Cut under the lock.
+func (h *Host) breakAll() {
 	h.cut = true
 	for w := range h.watchers {
 		w.push(engine.Event{Kind: engine.EventDisconnected, Domain: w.domain})
