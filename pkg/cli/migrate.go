@@ -29,13 +29,14 @@ func migrateCommand() *command {
 				"through this computer, and it is started again. --live and --cold decide that. What cannot come through is refused before anything is changed.",
 			"A failure or Ctrl-C leaves the machine where it was. After a kill -9 exactly one host has it: the same command again goes on " +
 				"from there, vmctl up and down on the first host say where it is, and --give-up takes back what was begun.",
-			"A live move goes from host to host on the TCP ports 49152 to 49215, unencrypted. It needs system connections on both sides.",
+			"A live move goes from host to host on the TCP ports 49152 to 49215, unencrypted unless --tls asks for TLS, for which QEMU has certificates on both hosts (in /etc/pki/qemu, or where migrate_tls_x509_cert_dir in qemu.conf says). It needs system connections on both sides.",
 		},
 		options: []option{
 			{name: "live", help: "move the guest while it runs, or refuse"},
 			{name: "cold", help: "stop the guest, copy its disks, and start it there"},
 			{name: "dry-run", help: "only say what would be done"},
 			{name: "address", kind: isText, value: "ADDRESS", help: "the address at which the machine's host reaches HOST, for a live move; without it the one in HOST's URI"},
+			{name: "tls", help: "encrypt a live move by TLS, with the certificates that QEMU has on both hosts, or refuse"},
 			{name: "give-up", help: "take back a move that was cut short: the machine stays where it is. Only for a HOST that is gone for good, or on which it has not arrived"},
 			{name: "stop-timeout", kind: isDuration, value: "TIME", preset: "60s", help: "how long the guest may take to power off before it is switched off"},
 			{name: "force", help: "switch the guest off at once, as pulling the plug does"},
@@ -106,6 +107,9 @@ func runMigrate(ctx context.Context, c *call, in *urfave.Context) error {
 	}
 	if in.Bool("live") && in.Bool("cold") {
 		return usagef("--live and --cold ask for different things").WithHint("leave one of them out; without both the hosts decide")
+	}
+	if in.Bool("tls") && in.Bool("cold") {
+		return usagef("--tls is for live moves: a cold one takes the connections to both hosts").WithHint("leave one of them out")
 	}
 	to, err := c.namedHost(word, true)
 	if err != nil {

@@ -50,6 +50,7 @@ func (c *call) on(uri string) string {
 func (c *call) moveOptions(ctx context.Context, t *target, m *engine.Move, in *urfave.Context) engine.MoveOptions {
 	o := engine.MoveOptions{
 		Address: in.String("address"),
+		TLS:     in.Bool("tls"),
 		Stop:    engine.DownOptions{Timeout: in.Duration("stop-timeout"), Force: in.Bool("force")},
 		Start:   engine.StartOptions{Delivery: c.delivery(t)},
 		Image: func(ctx context.Context, id, base string) *engine.Image {

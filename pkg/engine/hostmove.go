@@ -21,6 +21,18 @@ type Relocation struct {
 	Paths map[string]string
 }
 
+// Passage is how a running guest gets to another host. The bytes go from host to host and
+// not through the client.
+type Passage struct {
+	Relocation
+	// Address is the other host's as the first one reaches it, or empty for the name that it
+	// has for itself.
+	Address string
+	// TLS encrypts what goes, memory and disks, by certificates that QEMU has on both hosts
+	// (VIR_MIGRATE_TLS).
+	TLS bool
+}
+
 // MoveProgress is how far a running guest has come on its way, in bytes. Total grows when the
 // guest writes to what was sent already.
 type MoveProgress struct{ Done, Total int64 }
@@ -41,9 +53,7 @@ type Moves interface {
 	// where the disks have been made: empty, of the same sizes and on the same image. The guest then runs
 	// there, with a persistent definition; here it is off, and still defined. Unless it was through,
 	// the guest runs on here, and there is no definition there (VIR_MIGRATE_PERSIST_DEST).
-	// The bytes go from host to host and not through the client: address is the other host's
-	// as this one reaches it, or empty for the name that it has for itself.
-	MoveLive(ctx context.Context, name string, to Moves, r Relocation, address string, report func(MoveProgress)) error
+	MoveLive(ctx context.Context, name string, to Moves, p Passage, report func(MoveProgress)) error
 	// MovingLive says that a live move of the domain is under way, as libvirt's own is for a
 	// while after its client was killed.
 	MovingLive(ctx context.Context, name string) (bool, error)

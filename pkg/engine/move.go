@@ -51,6 +51,8 @@ type MoveOptions struct {
 	Way Way
 	// Address is the other host's as the first one reaches it, for a live move.
 	Address string
+	// TLS encrypts a live move.
+	TLS bool
 	// Stop says how the guest is stopped that cannot be moved while it runs.
 	Stop DownOptions
 	// Start is what its boot on the other host needs.

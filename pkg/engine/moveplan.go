@@ -32,9 +32,10 @@ func (m *Move) plan(s *moveSnapshot, o MoveOptions) (*MovePlan, error) {
 	if err := m.check(s, p.Way); err != nil {
 		return nil, err
 	}
-	if p.Way == WayLive {
-		p.Notes = append(p.Notes, "what is in the guest's memory and on its disks goes from host to host unencrypted")
-	} else if s.from.running() {
+	switch {
+	case p.Way == WayLive && !o.TLS:
+		p.Notes = append(p.Notes, "what is in the guest's memory and on its disks goes from host to host unencrypted; --tls encrypts it")
+	case p.Way == WayCold && s.from.running():
 		p.Notes = append(p.Notes, fmt.Sprintf("%s is stopped for it: %s", m.Name, p.Why))
 	}
 	p.image = s.from.domain.Record.Image
@@ -163,12 +164,12 @@ func (m *Move) liveOps(s *moveSnapshot, o MoveOptions) []MoveOp {
 	ops := m.volumeOps(s, WayLive)
 	ops = append(ops, m.reserveOps(s)...)
 	ops = append(ops, m.here(preparing, m.noteOp(m.note(s, true), "from here on "+m.ToName+" says where it is")))
-	r := m.relocation(s)
+	passage := Passage{Relocation: m.relocation(s), Address: o.Address, TLS: o.TLS}
 	return append(ops, MoveOp{
 		Host: m.FromName, on: m.From, stage: deciding,
 		Op: Op{Action: ActionMoveLive, Resource: m.Name, Cause: "to " + m.ToName, When: Now},
 		live: func(ctx context.Context, report func(MoveProgress)) error {
-			return m.From.Host.Moves.MoveLive(ctx, m.Name, m.To.Host.Moves, r, o.Address, report)
+			return m.From.Host.Moves.MoveLive(ctx, m.Name, m.To.Host.Moves, passage, report)
 		},
 	})
 }

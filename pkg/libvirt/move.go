@@ -140,7 +140,7 @@ const (
 
 // MoveLive lets libvirt move a running guest, in the way in which this client talks to
 // both hosts: neither has to be able to log in to the other.
-func (c *conn) MoveLive(ctx context.Context, name string, to engine.Moves, r engine.Relocation, address string, report func(engine.MoveProgress)) error {
+func (c *conn) MoveLive(ctx context.Context, name string, to engine.Moves, p engine.Passage, report func(engine.MoveProgress)) error {
 	there, ok := to.(*conn)
 	if !ok {
 		return fault.New(fault.Other, "cannot move domain %s to a host of another kind", quoteName(name))
@@ -161,14 +161,18 @@ func (c *conn) MoveLive(ctx context.Context, name string, to engine.Moves, r eng
 	_, err = call(ctx, c, moveGrace, "move domain "+quoteName(name)+" to "+there.uri, func(l *golibvirt.Connect) (nothing, error) {
 		defer release()
 		return nothing{}, c.withDomain(l, name, func(d *golibvirt.Domain) error {
-			params, err := moveParameters(d, r, address)
+			params, err := moveParameters(d, p)
 			if err != nil {
 				return err
 			}
 			done := make(chan struct{})
 			watched := make(chan struct{})
 			go func() { defer close(watched); watchMove(ctx, d, done, report) }()
-			moved, err := d.Migrate3(other, params, moveFlags)
+			flags := moveFlags
+			if p.TLS {
+				flags |= golibvirt.MIGRATE_TLS
+			}
+			moved, err := d.Migrate3(other, params, flags)
 			close(done)
 			<-watched
 			if err != nil {
@@ -180,7 +184,7 @@ func (c *conn) MoveLive(ctx context.Context, name string, to engine.Moves, r eng
 	return err
 }
 
-func moveParameters(d *golibvirt.Domain, r engine.Relocation, address string) (*golibvirt.DomainMigrateParameters, error) {
+func moveParameters(d *golibvirt.Domain, p engine.Passage) (*golibvirt.DomainMigrateParameters, error) {
 	params := &golibvirt.DomainMigrateParameters{DestXMLSet: true, PersistXMLSet: true}
 	for flags, text := range map[golibvirt.DomainXMLFlags]*string{
 		golibvirt.DOMAIN_XML_MIGRATABLE | golibvirt.DOMAIN_XML_SECURE:                                 &params.DestXML,
@@ -190,11 +194,11 @@ func moveParameters(d *golibvirt.Domain, r engine.Relocation, address string) (*
 		if err != nil {
 			return nil, err
 		}
-		if *text, err = relocate(now, r, flags&golibvirt.DOMAIN_XML_INACTIVE != 0); err != nil {
+		if *text, err = relocate(now, p.Relocation, flags&golibvirt.DOMAIN_XML_INACTIVE != 0); err != nil {
 			return nil, err
 		}
 	}
-	if address != "" {
+	if address := p.Address; address != "" {
 		if strings.Contains(address, ":") && !strings.HasPrefix(address, "[") {
 			address = "[" + address + "]"
 		}

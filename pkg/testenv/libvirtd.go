@@ -33,6 +33,7 @@ log_outputs = "3:file:` + libvirtLog + `"
 		"/etc/libvirt/virtlogd.conf": "",
 		"/etc/libvirt/qemu.conf": `cgroup_controllers = []
 security_driver = "none"
+migrate_tls_x509_cert_dir = "` + MigrateTLS + `"
 `,
 		"/etc/libvirt/qemu/networks/default.xml": `<network>
   <name>default</name>

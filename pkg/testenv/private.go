@@ -90,6 +90,7 @@ func makeDirs() error {
 		{"/var/lib/libvirt/images", 0o711, 0},
 		{"/var/log/libvirt/qemu", 0o755, 0},
 		{"/etc/libvirt/qemu/networks", 0o755, 0},
+		{MigrateTLS, 0o755, 0},
 	} {
 		if err := os.MkdirAll(d.path, 0o755); err != nil {
 			return err

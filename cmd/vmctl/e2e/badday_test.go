@@ -36,7 +36,6 @@ func TestBadDays(t *testing.T) {
 		"kvm":              noKVM,
 		"permission":       permission,
 		"no libvirtd":      noLibvirtd,
-		"libvirtd dies":    libvirtdDies,
 		"two at once":      twoAtOnce,
 		"changed image":    changedImage,
 		"another project":  anotherProject,
@@ -155,31 +154,6 @@ func noLibvirtd(t *testing.T, pr *project) {
 	assert.Equal(t, 6, list.code)
 	assert.Contains(t, list.out, "unknown", "what is declared is known all the same")
 	startLibvirtd(t)
-}
-
-// libvirtdDies kills the daemon in the middle of an up.
-func libvirtdDies(t *testing.T, pr *project) {
-	pr.machine(t, "hit", "image: images/tiny#tiny")
-	for _, moment := range []string{"hit/create volume", "hit/define domain", "hit/start domain"} {
-		r := pr.watched(t, []string{"up", "--no-wait", "hit"}, func(e event, _ *os.Process) {
-			if strings.HasPrefix(e.ID, moment) && e.Status == "working" {
-				killLibvirtd(t)
-			}
-		})
-		if r.code != 0 { // it may have been quicker
-			assert.Equal(t, 6, r.code, "at %s:\n%s", moment, r.err)
-			assert.Contains(t, r.err, "hint:")
-		}
-		startLibvirtd(t)
-		pr.ok(t, "up", "--no-wait", "hit")
-		running := qemus(t)
-		require.Len(t, running, 1)
-		killLibvirtd(t)
-		startLibvirtd(t)
-		assert.Contains(t, pr.ok(t, "up", "--no-wait", "hit").err, "hit is up to date")
-		assert.Equal(t, running, qemus(t), "the guest ran on")
-		pr.ok(t, "down", "--force", "hit")
-	}
 }
 
 func twoAtOnce(t *testing.T, pr *project) {

@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vmctl/pkg/engine"
+	"vmctl/pkg/engine/enginetest"
 	"vmctl/pkg/testenv"
 )
 
@@ -35,7 +37,11 @@ func TestMigrate(t *testing.T) {
 	counted := pr.counted(t, "tiny")
 
 	s := p.shell(t, pr.dir)
-	shown := s.ok("vmctl migrate --live tiny server")
+	pr.refused(t, 5, []string{"migrate", "--live", "--tls", "tiny", "server"}, "certificates", "hint:")
+	authority := testenv.NewAuthority(t)
+	authority.Certify(testenv.MigrateTLS, second.FirstAddress())
+	authority.Certify(second.Path(testenv.MigrateTLS), second.Address())
+	shown := s.ok("vmctl migrate --live --tls tiny server")
 	assert.Contains(t, unwrap(shown), "tiny is on server now")
 	pr.moved(t, second, true)
 	on := []string{"-H", "server"}
@@ -97,8 +103,9 @@ func (pr *project) moved(t *testing.T, second *testenv.SecondHost, there bool) {
 	assert.NotContains(t, files, filepath.Join(pr.p.pool, engine.ArrivingVolume("tiny")))
 }
 
-// TestMigrateCut breaks the connection to the other host in the middle of moves, and kills
-// vmctl: the machine is on one host, and the next command goes on from there.
+// TestMigrateCut ends moves at ten points, in every way in which that happens: live moves to
+// the other host, and cold ones back. At most one host runs the machine then, and the same
+// command goes on from there.
 func TestMigrateCut(t *testing.T) {
 	p := root(t)
 	second := testenv.Second(t)
@@ -107,57 +114,65 @@ func TestMigrateCut(t *testing.T) {
 	config := filepath.Join(p.home, ".config/vmctl/hosts.yaml")
 	t.Cleanup(func() { _ = os.Remove(config) })
 	pr.ok(t, "host", "add", "server", "qemu+tcp://127.0.0.1:"+link.Port()+"/system")
+	require.NoError(t, os.WriteFile(filepath.Join(pr.dir, "disk.img"), enginetest.BootDisk(), 0o644))
+	pr.machine(t, "tiny", "image: ./disk.img", "memory: 32MiB", "network: none", "volumes: {data: 16MiB}")
 	pr.ok(t, "up", "--no-wait", "tiny") // makes the pool
-	pr.ok(t, "down", "--force", "tiny")
+	pr.ok(t, "down", "--force", "--volumes", "--yes", "tiny")
 	before := p.look(t)
 	pr.ok(t, "up", "--no-wait", "tiny")
-	address := []string{"--address", second.Address()}
 
-	for _, c := range []struct {
-		at      string
-		flags   []string
-		arrived bool
-	}{
-		{"upload volume base-", append([]string{"--live"}, address...), false},
-		{"copy volume tiny." + strings.TrimPrefix(engine.RootVolume("tiny"), "tiny."), []string{"--cold", "--force", "--no-wait"}, false},
-		{"move running guest", append([]string{"--live"}, address...), false},
-		{"start domain", []string{"--cold", "--force", "--no-wait"}, true},
-	} {
-		cut := false
-		r := pr.watched(t, append(append([]string{"migrate"}, c.flags...), "tiny", "server"), func(e event, _ *os.Process) {
-			if !cut && strings.HasPrefix(e.ID, "tiny/"+c.at) {
-				cut = true
-				link.Close()
-			}
-		})
-		require.True(t, cut, "%s\n%s", c.at, r.err)
-		require.Equal(t, 6, r.code, "%s\n%s", c.at, r.err)
-		list := pr.ok(t, "list", "-A").out
-		if c.arrived {
-			assert.Regexp(t, `tiny +moved to server`, list)
-			pr.refused(t, 5, []string{"up", "tiny"}, "tiny is on server now")
-			continue
-		}
-		require.Regexp(t, `tiny +running`, list, c.at)
-		assert.NotContains(t, p.virsh(t, "domstate", "tiny"), "paused")
+	there := []string{"migrate", "--live", "--address", second.Address(), "tiny", "server"}
+	back := []string{"-H", "server", "migrate", "--cold", "--force", "--no-wait", "tiny", testenv.System}
+	calls := func(args []string) int {
+		link.Reset()
+		pr.ok(t, args...)
+		return link.Calls()
 	}
-	pr.ok(t, "migrate", "--no-wait", "tiny", "server")
-	pr.moved(t, second, true)
-
-	back := []string{"-H", "server", "migrate", "--live", "--address", second.FirstAddress(), "tiny", testenv.System}
-	killed := false
-	r := pr.watched(t, back, func(e event, vmctl *os.Process) {
-		if !killed && strings.HasPrefix(e.ID, "tiny/move running guest") {
-			killed = true
-			_ = vmctl.Kill()
+	n := map[bool]int{true: calls(there), false: calls(back)}
+	const points = 10
+	for point := range points {
+		outward := point%2 == 0
+		args := map[bool][]string{true: there, false: back}[outward]
+		cmd := p.command(t, pr.dir, "vmctl", args...)
+		end := []struct {
+			name string
+			do   func()
+			code int
+		}{
+			{"closed", link.Close, 6},
+			{"stalled", func() { link.Stall(); _ = cmd.Process.Signal(syscall.SIGINT) }, 130},
+			{"dropped", link.Drop, 6},
+			{"killed", func() { _ = cmd.Process.Kill() }, -1},
+		}[(point/2+point%2)%4]
+		k := 2 + (n[outward]-4)*point/points
+		happened := false
+		link.Reset()
+		link.AtCall(k, func() { happened = true; end.do() })
+		r := p.finish(t, cmd)
+		link.Mend()
+		told := []any{"%s at call %d of %d, %v\n%s", end.name, k, n[outward], args, r.err}
+		require.True(t, happened, told...)
+		require.Equal(t, end.code, r.code, told...)
+		if end.code == 6 {
+			require.Contains(t, r.err, "hint:", told...)
 		}
-	})
-	require.True(t, killed, r.err)
-	eventually(t, func() bool { return pr.vmctl(t, back...).code == 0 })
-	pr.moved(t, second, false)
-	pr.ok(t, "down", "--force", "tiny")
+		require.LessOrEqual(t, len(running(t, testenv.System))+len(running(t, second.URI())), 1, told...)
+		require.Contains(t, pr.ok(t, "list", "-A").out, "tiny", told...)
+		eventually(t, func() bool { r = pr.vmctl(t, args...); return r.code == 0 }) // libvirtd may still be at what was cut
+		require.Zero(t, r.code, "%s", r.err)
+		pr.moved(t, second, outward)
+	}
+	pr.ok(t, "down", "--force", "--volumes", "--yes", "tiny")
 	p.nothingLeft(t, before)
 	left, err := os.ReadDir(second.Path(p.pool))
 	require.NoError(t, err)
 	assert.Empty(t, left)
+}
+
+// running are the names of the domains that run on a host.
+func running(t *testing.T, uri string) []string {
+	t.Helper()
+	out, err := root(t).command(t, "/", "virsh", "-c", uri, "list", "--name", "--state-running").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return strings.Fields(string(out))
 }

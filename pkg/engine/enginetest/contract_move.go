@@ -15,7 +15,7 @@ func moves(s *suite) {
 	_, err := h.Moves.Portable(ctx, Machine)
 	s.is(fault.NotFound, err, "reading the definition")
 	s.is(fault.NotFound, h.Moves.NoteMove(ctx, Machine, nil), "noting a move")
-	s.is(fault.NotFound, h.Moves.MoveLive(ctx, Machine, h.Moves, engine.Relocation{}, "", func(engine.MoveProgress) {}), "moving")
+	s.is(fault.NotFound, h.Moves.MoveLive(ctx, Machine, h.Moves, engine.Passage{}, func(engine.MoveProgress) {}), "moving")
 
 	_, err = h.Moves.MovingLive(ctx, Machine)
 	s.is(fault.NotFound, err, "asking for a move")

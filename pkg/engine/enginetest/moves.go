@@ -142,7 +142,7 @@ func (h *Host) BreakMove(arrived bool) {
 }
 
 // MoveLive implements engine.Moves.
-func (h *Host) MoveLive(ctx context.Context, name string, to engine.Moves, r engine.Relocation, _ string, report func(engine.MoveProgress)) error {
+func (h *Host) MoveLive(ctx context.Context, name string, to engine.Moves, p engine.Passage, report func(engine.MoveProgress)) error {
 	there := to.(*Host)
 	broken := h.broken()
 	return change(ctx, h, "MoveLive", on(name), func() error {
@@ -155,15 +155,15 @@ func (h *Host) MoveLive(ctx context.Context, name string, to engine.Moves, r eng
 		}
 		contents := map[string][]byte{}
 		for _, disk := range d.live.disks {
-			if v := h.volumes[path.Base(disk)]; v != nil && r.Paths[disk] != "" {
-				contents[r.Paths[disk]] = slices.Clone(v.content)
+			if v := h.volumes[path.Base(disk)]; v != nil && p.Paths[disk] != "" {
+				contents[p.Paths[disk]] = slices.Clone(v.content)
 			}
 		}
 		if broken != nil && !*broken {
 			d.state = engine.StatePaused
 			return h.unreachable()
 		}
-		if err := there.receive(d, d.portable(d.config).here(r), d.portable(d.live).here(r), contents); err != nil {
+		if err := there.receive(d, d.portable(d.config).here(p.Relocation), d.portable(d.live).here(p.Relocation), contents); err != nil {
 			return err
 		}
 		report(engine.MoveProgress{Done: 1, Total: 2})
