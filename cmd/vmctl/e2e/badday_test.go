@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -40,8 +41,10 @@ func TestBadDays(t *testing.T) {
 		"changed image":    changedImage,
 		"another project":  anotherProject,
 		"broken last line": closedOutput,
+		"store full":       storeFull,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Cleanup(func() { p.tidy(t) })
 			before := p.look(t)
 			day(t, pr)
 			p.nothingLeft(t, before)
@@ -223,19 +226,35 @@ func closedOutput(t *testing.T, pr *project) {
 	assert.Empty(t, r.err)
 }
 
-// TestPoolFull uploads an image to a pool that has no room for it.
+// storeFull builds where there is no room for the image.
+func storeFull(t *testing.T, pr *project) {
+	small := testenv.Dir(t, "")
+	require.NoError(t, syscall.Mount("tmpfs", small, "tmpfs", 0, "size=8m,mode=0755"))
+	defer func() { require.NoError(t, syscall.Unmount(small, syscall.MNT_DETACH)) }()
+	p := root(t)
+	p.nix = testenv.NixIn(t, small)
+	p.refused(t, 7, pr.dir, []string{"up", "--no-wait", "tiny"}, "a disk is full", "hint:", "nix store gc")
+}
+
+// TestPoolFull uploads an image to a pool that has no room for it, and to one that has
+// room for nothing else.
 func TestPoolFull(t *testing.T) {
 	p := root(t)
 	pr := p.project(t)
 	copyFile(t, pr.image(t, "tiny"), filepath.Join(pr.dir, "disk.qcow2"))
+	image, err := os.Stat(filepath.Join(pr.dir, "disk.qcow2"))
+	require.NoError(t, err)
 	pr.machine(t, "full", "image: ./disk.qcow2")
 	pr.ok(t, "down", "tiny") // the image's root
 	require.NoError(t, os.MkdirAll(p.pool, 0o711))
 	require.NoError(t, syscall.Mount("tmpfs", p.pool, "tmpfs", 0, "size=8m"))
 	defer func() { require.NoError(t, syscall.Unmount(p.pool, 0)) }()
 	before := p.look(t)
-	pr.refused(t, 5, []string{"up", "full"}, "there is no space left on the host's disk", "hint:")
-	p.nothingLeft(t, before)
+	for _, size := range []int64{8 << 20, image.Size(), image.Size() + 16<<10} {
+		require.NoError(t, syscall.Mount("tmpfs", p.pool, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%d", size)))
+		pr.refused(t, 5, []string{"up", "full"}, "there is no space left on the host's disk", "hint:")
+		p.nothingLeft(t, before)
+	}
 	assert.Contains(t, pr.ok(t, "down", "full").err, "nothing to remove")
 	require.NoError(t, syscall.Mount("tmpfs", p.pool, "tmpfs", syscall.MS_REMOUNT, "size=200m"))
 	pr.ok(t, "up", "--no-wait", "full")

@@ -65,6 +65,7 @@ func (p *person) equip(t *testing.T) *person {
 	real, err := exec.LookPath("nix")
 	require.NoError(t, err)
 	p.bin = testenv.Dir(t, p.owner())
+	t.Cleanup(func() { p.tidy(t) })
 	counting := "#!/bin/sh\necho \"$*\" >>" + p.nixLog() + "\nexec " + real + " \"$@\"\n"
 	require.NoError(t, os.WriteFile(filepath.Join(p.bin, "nix"), []byte(counting), 0o755))
 	require.NoError(t, os.Symlink(os.Getenv(binaryVar), filepath.Join(p.bin, "vmctl")))

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vmctl/pkg/engine/enginetest"
+	"vmctl/pkg/testenv"
 )
 
 // TestWorseDays are the ways in which a client disappoints, and crowds.
@@ -29,6 +30,7 @@ func TestWorseDays(t *testing.T) {
 	for name, day := range map[string]func(*testing.T, *project){
 		"eight at once":    eightAtOnce,
 		"QEMU dies":        qemuDies,
+		"QEMU crashes":     qemuCrashes,
 		"few files":        fewFiles,
 		"little memory":    littleMemory,
 		"read-only home":   readOnlyHome,
@@ -36,6 +38,7 @@ func TestWorseDays(t *testing.T) {
 		"somebody's start": somebodysStart,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Cleanup(func() { p.tidy(t) })
 			before := p.look(t)
 			day(t, pr)
 			pr.ok(t, "up", "--no-wait", "one")
@@ -82,6 +85,18 @@ func qemuDies(t *testing.T, pr *project) {
 	require.True(t, killed, r.err)
 	assert.Equal(t, 1, r.code, r.err)
 	assert.Contains(t, r.err, "hint:")
+}
+
+// qemuCrashes uses a QEMU that answers libvirt's questions, and crashes when it is to run a guest.
+func qemuCrashes(t *testing.T, pr *project) {
+	before := pr.p.look(t)
+	emulator := filepath.Join(testenv.Dir(t, ""), "qemu")
+	require.NoError(t, os.WriteFile(emulator, []byte("#!/bin/sh\ncase \"$*\" in *guest=*) kill -SEGV $$ ;; esac\nexec qemu-system-x86_64 \"$@\"\n"), 0o755))
+	pr.machine(t, "two", "image: ./disk.img", "xml: [{at: devices/emulator, replace: <emulator>"+emulator+"</emulator>}]")
+	pr.refused(t, 1, []string{"up", "--no-wait", "two"}, "cannot start domain two", "hint:")
+	pr.ok(t, "down", "two")
+	pr.p.nothingLeft(t, before)
+	pr.machine(t, "two", "image: ./disk.img")
 }
 
 func fewFiles(t *testing.T, pr *project) {
