@@ -63,6 +63,13 @@ func (l *Link) AtCall(n int, f func()) {
 	l.due = append(l.due, happening{calls: n, do: f})
 }
 
+// Forget lets nothing happen any more that has not happened yet.
+func (l *Link) Forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.due = nil
+}
+
 // happen does what is due.
 func (l *Link) happen() {
 	l.mu.Lock()
