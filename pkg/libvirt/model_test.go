@@ -29,11 +29,11 @@ const modelPool = "/var/lib/libvirt/images/vmctl"
 func TestModelOnARealHost(t *testing.T) {
 	uri := testenv.Host(t)
 	testenv.Tool(t, "virsh", "qemu-io", "qemu-img")
-	checks, steps := os.Getenv("MODEL_CHECKS"), "20"
+	checks, steps, shrinking := os.Getenv("MODEL_CHECKS"), "20", "5m"
 	if checks == "" {
-		checks, steps = "4", "8"
+		checks, steps, shrinking = "4", "8", "5s"
 	}
-	for name, value := range map[string]string{"rapid.checks": checks, "rapid.steps": steps, "rapid.nofailfile": "true", "rapid.shrinktime": "2m"} {
+	for name, value := range map[string]string{"rapid.checks": checks, "rapid.steps": steps, "rapid.nofailfile": "true", "rapid.shrinktime": shrinking} {
 		require.NoError(t, flag.Set(name, value))
 	}
 	images := testenv.Dir(t, "")
@@ -51,6 +51,7 @@ func TestModelOnARealHost(t *testing.T) {
 			require.NoError(r, step(t.Context()))
 		}
 		s.run(r, "qemu-img", "create", "-q", "-f", "qcow2", modelPool+"/theirs.qcow2", "8M")
+		s.run(r, "virsh", "pool-refresh", libvirt.PoolName)
 		s.define(r, "theirs", "11111111-2222-3333-4444-555555555555")
 		s.run(r, "virsh", "start", "theirs")
 		enginetest.Model(r, s)
@@ -140,7 +141,7 @@ func (s *realHost) Written(r *rapid.T, volume string) bool {
 	if !s.marked[volume] {
 		return true
 	}
-	out := s.run(r, "qemu-io", "-U", "-f", "qcow2", "-c", "read -P 0xd4 64k 64k", filepath.Join(modelPool, volume))
+	out := s.run(r, "qemu-io", "-r", "-U", "-f", "qcow2", "-c", "read -P 0xd4 64k 64k", filepath.Join(modelPool, volume))
 	return !strings.Contains(out, "verification failed")
 }
 

@@ -250,9 +250,10 @@ func TestPoolFull(t *testing.T) {
 	require.NoError(t, syscall.Mount("tmpfs", p.pool, "tmpfs", 0, "size=8m"))
 	defer func() { require.NoError(t, syscall.Unmount(p.pool, 0)) }()
 	before := p.look(t)
-	for _, size := range []int64{8 << 20, image.Size(), image.Size() + 16<<10} {
+	taken := image.Sys().(*syscall.Stat_t).Blocks * 512
+	for _, size := range []int64{8 << 20, taken, taken + 32<<10} {
 		require.NoError(t, syscall.Mount("tmpfs", p.pool, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%d", size)))
-		pr.refused(t, 5, []string{"up", "full"}, "there is no space left on the host's disk", "hint:")
+		pr.refused(t, 5, []string{"up", "--no-wait", "full"}, "there is no space left on the host's disk", "hint:")
 		p.nothingLeft(t, before)
 	}
 	assert.Contains(t, pr.ok(t, "down", "full").err, "nothing to remove")

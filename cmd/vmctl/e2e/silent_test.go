@@ -35,7 +35,7 @@ func linked(t *testing.T, shape testenv.Shape) (*project, *testenv.Link) {
 // is told what is waited for and can leave, other hosts are shown, and what waits goes on
 // when the host is heard again.
 func TestHostThatKeepsWaiting(t *testing.T) {
-	pr, link := linked(t, testenv.Shape{Delay: 50 * time.Millisecond, Rate: 64 << 10})
+	pr, link := linked(t, testenv.Shape{Delay: 50 * time.Millisecond, Rate: 1 << 20})
 	pr.ok(t, "-H", "far", "up", "--no-wait", "one") // makes the pool
 	pr.ok(t, "-H", "far", "down", "--force", "one")
 	before := pr.p.look(t)
@@ -103,7 +103,9 @@ func TestHostLostInTheMiddle(t *testing.T) {
 		for point := range c.points {
 			k, restarted := 1+(c.n-1)*point/c.points, point%2 == 1
 			link.Reset()
+			over := make(chan struct{})
 			link.AtCall(k, func() {
+				defer close(over)
 				if restarted {
 					killLibvirtd(t)
 					startLibvirtd(t)
@@ -114,6 +116,7 @@ func TestHostLostInTheMiddle(t *testing.T) {
 			r := pr.vmctl(t, c.args...)
 			told := []any{"call %d of %v, libvirtd restarted: %v\n%s", k, c.args, restarted, r.err}
 			require.Equal(t, 6, r.code, told...)
+			<-over
 			require.Contains(t, r.err, "hint:", told...)
 			pr.ok(t, c.args...)
 			require.Subset(t, qemus(t), guests, "guests run on")

@@ -92,7 +92,7 @@ func qemuCrashes(t *testing.T, pr *project) {
 	before := pr.p.look(t)
 	emulator := filepath.Join(testenv.Dir(t, ""), "qemu")
 	require.NoError(t, os.WriteFile(emulator, []byte("#!/bin/sh\ncase \"$*\" in *guest=*) kill -SEGV $$ ;; esac\nexec qemu-system-x86_64 \"$@\"\n"), 0o755))
-	pr.machine(t, "two", "image: ./disk.img", "xml: [{at: devices/emulator, replace: <emulator>"+emulator+"</emulator>}]")
+	pr.machine(t, "two", "image: ./disk.img", "xml: [{at: devices, add: <emulator>"+emulator+"</emulator>}]")
 	pr.refused(t, 1, []string{"up", "--no-wait", "two"}, "cannot start domain two", "hint:")
 	pr.ok(t, "down", "two")
 	pr.p.nothingLeft(t, before)
