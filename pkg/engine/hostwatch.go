@@ -44,6 +44,7 @@ const (
 	EventCrashed      EventKind = "crashed"
 	EventAgent        EventKind = "agent connected"
 	EventDisk         EventKind = "disk let go"
+	EventDiskFull     EventKind = "paused: no room for what it writes"
 	EventUndefined    EventKind = "undefined"
 	EventOther        EventKind = "other"
 	EventDisconnected EventKind = "connection lost"

@@ -199,6 +199,10 @@ func (w *watcher) happened(ctx context.Context, event engine.Event, open bool) e
 		w.signed(ByAgent)
 	case event.Kind == engine.EventStopped || event.Kind == engine.EventCrashed || event.Kind == engine.EventUndefined:
 		return w.gone(ctx, nil)
+	case event.Kind == engine.EventDiskFull:
+		_ = w.read(ctx)
+		return w.failed(fault.Refused, "%s is paused: there is no room left on %s for what it writes to its disks", w.name, w.host.URI).
+			WithHint("make room there (vmctl image prune removes what nothing uses), then: virsh -c %s resume %s", w.host.URI, w.name)
 	}
 	return nil
 }

@@ -79,6 +79,10 @@ func TestNotReady(t *testing.T) {
 			"example was not ready within 10s: its guest agent did not answer and its console asked for no login; it has not come beyond the firmware",
 			"the last lines of its console:\n  one\n  two\n  three",
 		},
+		"the host's disk is full": {
+			func(h *enginetest.Host, _ context.CancelFunc) { h.FillDisk("example") }, fault.Refused,
+			"example is paused: there is no room left on qemu:///system for what it writes to its disks", "the last lines of its console:\n  one\n  two\n  three",
+		},
 		"stops": {
 			func(h *enginetest.Host, _ context.CancelFunc) { _ = h.DestroyDomain(context.Background(), "example") }, fault.Other,
 			"example stopped before it was ready", "the last lines of its console:\n  one\n  two\n  three",

@@ -153,6 +153,11 @@ func lifecycleKind(e *golibvirt.DomainEventLifecycle) engine.EventKind {
 		return engine.EventUndefined
 	case golibvirt.DOMAIN_EVENT_CRASHED:
 		return engine.EventCrashed
+	case golibvirt.DOMAIN_EVENT_SUSPENDED:
+		// QEMU stops a guest for a write that the host has no room for, and for no other.
+		if golibvirt.DomainEventSuspendedDetailType(e.Detail) == golibvirt.DOMAIN_EVENT_SUSPENDED_IOERROR {
+			return engine.EventDiskFull
+		}
 	case golibvirt.DOMAIN_EVENT_STOPPED:
 		switch golibvirt.DomainEventStoppedDetailType(e.Detail) {
 		case golibvirt.DOMAIN_EVENT_STOPPED_CRASHED, golibvirt.DOMAIN_EVENT_STOPPED_FAILED:

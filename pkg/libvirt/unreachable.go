@@ -71,7 +71,7 @@ var noHost = []rule{
 		fault.Unreachable, "the host does not answer", "check that it is up and that no firewall is between",
 	},
 	{
-		`^(?:Cannot recv data: )?Connection reset by peer$|^(?:End of file while reading data: )?Input/output error$|^End of file$|Broken pipe`,
+		`^(?:Cannot recv data: )?Connection reset by peer$|^(?:End of file while reading data: )?Input/output error$|^End of file$|Broken pipe|client socket is closed`,
 		fault.Unreachable, "it hung up at once",
 		"libvirt there may be starting or stopping: run the same command again; if that does not help, its log (journalctl -t libvirtd) says why",
 	},

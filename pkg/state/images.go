@@ -6,8 +6,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
 	"vmctl/pkg/fault"
 )
 
@@ -31,6 +29,7 @@ func (d Dirs) Reports(hostURI string) Notes {
 
 const (
 	noteSuffix  = ".json"
+	unfinished  = ".new"
 	maxNote     = 64 << 10
 	maxNoteName = 200
 )
@@ -59,7 +58,15 @@ func (n Notes) Write(name string, data []byte) error {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return err
 	}
-	return renameio.WriteFile(file, data, 0o600, renameio.WithTempDir(n.dir))
+	// Beside it and always under one name: what a kill leaves there, the next write replaces. Two
+	// that write at once may spoil the note, which is then as good as lost.
+	if err := os.WriteFile(file+unfinished, data, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(file+unfinished, file); !os.IsNotExist(err) {
+		return err
+	}
+	return nil
 }
 
 // Names are the names that there are notes about.
@@ -78,6 +85,7 @@ func (n Notes) Names() []string {
 func (n Notes) Remove(name string) {
 	if file, ok := n.file(name); ok {
 		_ = os.Remove(file)
+		_ = os.Remove(file + unfinished)
 	}
 }
 

@@ -136,3 +136,19 @@ func TestALockDirectoryThatCannotBeMade(t *testing.T) {
 	require.Error(t, err)
 	assert.Contains(t, fault.HintOf(err), "XDG_RUNTIME_DIR")
 }
+
+// What a kill leaves beside a note is no note, and goes with the next one.
+func TestNotesLeaveNothing(t *testing.T) {
+	dir := t.TempDir()
+	notes := state.Dirs{State: dir}.Images()
+	left := filepath.Join(dir, "images", "nix-1.json.new")
+	require.NoError(t, notes.Write("nix-1", []byte("one")))
+	require.NoError(t, os.WriteFile(left, []byte("half of a lo"), 0o600))
+	assert.Equal(t, []string{"nix-1"}, notes.Names())
+	require.NoError(t, notes.Write("nix-1", []byte("two")))
+	assert.Equal(t, "two", string(notes.Read("nix-1")))
+	assert.NoFileExists(t, left)
+	require.NoError(t, os.WriteFile(left, nil, 0o600))
+	notes.Remove("nix-1")
+	assert.NoFileExists(t, left)
+}

@@ -257,7 +257,13 @@ func TestPoolFull(t *testing.T) {
 		p.nothingLeft(t, before)
 	}
 	assert.Contains(t, pr.ok(t, "down", "full").err, "nothing to remove")
+	// Room for the machine, and for nothing that it writes.
+	require.NoError(t, syscall.Mount("tmpfs", p.pool, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%d", taken+300<<10)))
+	pr.refused(t, 5, []string{"up", "full"}, "full is paused: there is no room left", "hint:", "virsh -c")
 	require.NoError(t, syscall.Mount("tmpfs", p.pool, "tmpfs", syscall.MS_REMOUNT, "size=200m"))
+	p.virsh(t, "resume", "full")
+	assert.Contains(t, pr.ok(t, "up", "full").err, "full is ready")
+	pr.ok(t, "down", "--force", "full")
 	pr.ok(t, "up", "--no-wait", "full")
 	pr.ok(t, "down", "--force", "full")
 	p.nothingLeft(t, before)

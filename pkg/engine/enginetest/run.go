@@ -165,6 +165,16 @@ func (h *Host) Crash(name string) {
 	}
 }
 
+// FillDisk pauses a guest as when the host has no room for what it writes.
+func (h *Host) FillDisk(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d := h.domains[name]; d != nil && d.state.Active() {
+		d.state = engine.StatePaused
+		h.tell(name, engine.EventDiskFull)
+	}
+}
+
 // PowerOff ends a guest as when somebody in it said poweroff.
 func (h *Host) PowerOff(name string) {
 	h.mu.Lock()
