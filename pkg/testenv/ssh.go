@@ -130,7 +130,9 @@ func (s *SSHServer) Through(t testing.TB, shape Shape) (*Link, string) {
 }
 
 // URI is the connection to its host's libvirt through the server.
-func (s *SSHServer) URI() string { return fmt.Sprintf("qemu+ssh://root@%s:%d/system", s.Address, s.Port) }
+func (s *SSHServer) URI() string {
+	return fmt.Sprintf("qemu+ssh://root@%s:%d/system", s.Address, s.Port)
+}
 
 func (s *SSHServer) wait(t testing.TB) {
 	t.Helper()
