@@ -92,6 +92,14 @@ func TestStoppedAnywhere(t *testing.T) {
 	}
 }
 
+// becomes demands a state of what a command has brought about that has ended.
+func (s *stage) becomes(t *testing.T, want string, told ...any) {
+	t.Helper()
+	if s.p.state(t, "victim") != want {
+		assert.Equal(t, want, s.p.settled(t, "victim"), told...)
+	}
+}
+
 func (s *stage) kill(t *testing.T, sc scenario, k int, want string) {
 	t.Helper()
 	sc.ready(t, s.project)
@@ -107,7 +115,7 @@ func (s *stage) kill(t *testing.T, sc scenario, k int, want string) {
 	}
 	s.p.settled(t, "victim")
 	s.ok(t, s.args(sc, sc.command...)...)
-	assert.Equal(t, want, s.p.settled(t, "victim"), "killed at point %d, %s", k, at.Call)
+	s.becomes(t, want, "killed at point %d, %s", k, at.Call)
 	s.clean(t, sc)
 }
 
@@ -130,7 +138,7 @@ func (s *stage) restart(t *testing.T, sc scenario, k int, want string) {
 		assert.Contains(t, r.err, "hint:", told...)
 	}
 	s.ok(t, s.args(sc, sc.command...)...)
-	assert.Equal(t, want, s.p.settled(t, "victim"), told...)
+	s.becomes(t, want, told...)
 	s.clean(t, sc)
 }
 
@@ -156,6 +164,6 @@ func (s *stage) interrupt(t *testing.T, sc scenario, k int, want string) {
 		assert.Equal(t, start, now, told...)
 	}
 	s.ok(t, s.args(sc, sc.command...)...)
-	assert.Equal(t, want, s.p.settled(t, "victim"), told...)
+	s.becomes(t, want, told...)
 	s.clean(t, sc)
 }
