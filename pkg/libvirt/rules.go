@@ -74,6 +74,15 @@ var rules = []rule{
 		fault.Refused, "the host has no QEMU for $1 guests", "install it on the host (Debian and Ubuntu: apt install qemu-system)",
 	},
 	{
+		`Unable to access credentials ([^:]+): `,
+		fault.Refused, "QEMU on one of the hosts has no certificates to encrypt it with ($1)",
+		"put ca-cert.pem, and server-cert.pem, server-key.pem, client-cert.pem and client-key.pem of each host, into that directory on both; or leave --tls out",
+	},
+	{
+		`[Cc]ertificate does not match the hostname (\S+)`,
+		fault.Refused, "the certificate there is not for $1", "name the address that the certificate is for: --address ADDRESS",
+	},
+	{
 		`No space left on device|Disk quota exceeded`,
 		fault.Refused, "there is no space left on the host's disk",
 		"vmctl doctor shows the free space; vmctl down removes a machine that is not needed, with its disk",
