@@ -242,29 +242,32 @@ func TestPoolFull(t *testing.T) {
 	p := root(t)
 	pr := p.project(t)
 	copyFile(t, pr.image(t, "tiny"), filepath.Join(pr.dir, "disk.qcow2"))
-	image, err := os.Stat(filepath.Join(pr.dir, "disk.qcow2"))
-	require.NoError(t, err)
 	pr.machine(t, "full", "image: ./disk.qcow2")
 	pr.ok(t, "down", "tiny") // the image's root
 	require.NoError(t, os.MkdirAll(p.pool, 0o711))
-	require.NoError(t, syscall.Mount("tmpfs", p.pool, "tmpfs", 0, "size=8m"))
-	defer func() { require.NoError(t, syscall.Unmount(p.pool, 0)) }()
-	before := p.look(t)
-	taken := image.Sys().(*syscall.Stat_t).Blocks * 512
-	for _, size := range []int64{8 << 20, taken, taken + 32<<10} {
+	require.NoError(t, syscall.Mount("tmpfs", p.pool, "tmpfs", 0, "size=200m"))
+	defer func() { require.NoError(t, syscall.Unmount(p.pool, syscall.MNT_DETACH)) }()
+	room := func(size int64) {
 		require.NoError(t, syscall.Mount("tmpfs", p.pool, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%d", size)))
+	}
+	before := p.look(t)
+	pr.ok(t, "up", "--no-wait", "full")
+	var pool syscall.Statfs_t
+	require.NoError(t, syscall.Statfs(p.pool, &pool))
+	taken := int64(pool.Blocks-pool.Bfree) * pool.Bsize
+	pr.ok(t, "down", "--force", "full")
+	for _, size := range []int64{8 << 20, taken - 300<<10, taken - 100<<10} {
+		room(size)
 		pr.refused(t, 5, []string{"up", "--no-wait", "full"}, "there is no space left on the host's disk", "hint:")
 		p.nothingLeft(t, before)
 	}
 	assert.Contains(t, pr.ok(t, "down", "full").err, "nothing to remove")
-	// Room for the machine, and for nothing that it writes.
-	require.NoError(t, syscall.Mount("tmpfs", p.pool, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%d", taken+300<<10)))
+	// Room for the machine, and for next to nothing that it writes.
+	room(taken + 100<<10)
 	pr.refused(t, 5, []string{"up", "full"}, "full is paused: there is no room left", "hint:", "virsh -c")
-	require.NoError(t, syscall.Mount("tmpfs", p.pool, "tmpfs", syscall.MS_REMOUNT, "size=200m"))
+	room(200 << 20)
 	p.virsh(t, "resume", "full")
 	assert.Contains(t, pr.ok(t, "up", "full").err, "full is ready")
-	pr.ok(t, "down", "--force", "full")
-	pr.ok(t, "up", "--no-wait", "full")
 	pr.ok(t, "down", "--force", "full")
 	p.nothingLeft(t, before)
 }

@@ -42,6 +42,7 @@ func (p *person) tidy(t *testing.T) {
 			_ = syscall.Kill(n, syscall.SIGKILL)
 		}
 	}
+	_ = syscall.Unmount(p.pool, syscall.MNT_DETACH) // a small one of the test's own
 	for _, pattern := range []string{p.pool + "/*", p.nvram + "/*", p.locks + "/gcroots", p.home + "/.config/vmctl/hosts.yaml"} {
 		left, _ := filepath.Glob(pattern) // the patterns are well-formed
 		for _, path := range left {
