@@ -36,8 +36,8 @@ func linked(t *testing.T, shape testenv.Shape) (*project, *testenv.Link) {
 // when the host is heard again.
 func TestHostThatKeepsWaiting(t *testing.T) {
 	pr, link := linked(t, testenv.Shape{Delay: 50 * time.Millisecond, Rate: 1 << 20})
-	pr.ok(t, "-H", "far", "up", "--no-wait", "one") // makes the pool
-	pr.ok(t, "-H", "far", "down", "--force", "one")
+	pr.ok(t, "up", "--no-wait", "one") // makes the pool
+	pr.ok(t, "down", "--force", "one")
 	before := pr.p.look(t)
 	pr.ok(t, "-H", "far", "up", "--no-wait", "one")
 	assert.Regexp(t, `one +running`, pr.ok(t, "-H", "far", "list").out)
@@ -71,7 +71,7 @@ func TestHostThatKeepsWaiting(t *testing.T) {
 	assert.Zero(t, code, shown)
 	assert.Contains(t, shown, "one is up to date")
 	s.leave()
-	pr.ok(t, "down", "--force", "one")
+	pr.ok(t, "-H", "far", "down", "--force", "one")
 	pr.p.nothingLeft(t, before)
 }
 
@@ -99,7 +99,7 @@ func TestHostLostInTheMiddle(t *testing.T) {
 		{[]string{"-H", "far", "list"}, calls("-H", "far", "list"), 3},
 		{up, calls(up...), 8},
 	} {
-		pr.ok(t, "down", "--force", "one")
+		pr.ok(t, "-H", "far", "down", "--force", "one")
 		for point := range c.points {
 			k, restarted := 1+(c.n-1)*point/c.points, point%2 == 1
 			link.Reset()
@@ -120,7 +120,7 @@ func TestHostLostInTheMiddle(t *testing.T) {
 			require.Contains(t, r.err, "hint:", told...)
 			pr.ok(t, c.args...)
 			require.Subset(t, qemus(t), guests, "guests run on")
-			pr.ok(t, "down", "--force", "one")
+			pr.ok(t, "-H", "far", "down", "--force", "one")
 		}
 	}
 	pr.ok(t, "down", "--force", "other")
