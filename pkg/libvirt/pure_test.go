@@ -60,6 +60,14 @@ func TestCallErrors(t *testing.T) {
 			fault.NotFound, "its disk /nowhere/x is not there any more", "vmctl plan",
 		},
 		{
+			golibvirt.ERR_INTERNAL_ERROR, "internal error: process exited while connecting to monitor: ",
+			fault.Other, "QEMU ended at once, and said nothing", "/var/log/libvirt/qemu",
+		},
+		{
+			golibvirt.ERR_INTERNAL_ERROR, "internal error: unable to execute QEMU command 'object-add': Unable to access credentials /etc/pki/qemu/ca-cert.pem: No such file or directory",
+			fault.Refused, "QEMU on one of the hosts has no certificates to encrypt it with (/etc/pki/qemu/ca-cert.pem)", "leave --tls out",
+		},
+		{
 			golibvirt.ERR_INTERNAL_ERROR, "internal error: qemu unexpectedly closed the monitor: qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory",
 			fault.Refused, "the host has not that much memory free", "lower memory",
 		},

@@ -74,6 +74,11 @@ var rules = []rule{
 		fault.Refused, "the host has no QEMU for $1 guests", "install it on the host (Debian and Ubuntu: apt install qemu-system)",
 	},
 	{
+		`(?:process exited while connecting to monitor|(?i:QEMU) unexpectedly closed the monitor)[:\s]*$`,
+		fault.Other, "QEMU ended at once, and said nothing",
+		"its log on the host may say more: /var/log/libvirt/qemu, or ~/.cache/libvirt/qemu/log of a session; whether it runs at all: vmctl doctor",
+	},
+	{
 		`Unable to access credentials ([^:]+): `,
 		fault.Refused, "QEMU on one of the hosts has no certificates to encrypt it with ($1)",
 		"put ca-cert.pem, and server-cert.pem, server-key.pem, client-cert.pem and client-key.pem of each host, into that directory on both; or leave --tls out",
