@@ -128,35 +128,51 @@ func TestSecretsInSystemd(t *testing.T) {
 
 	pr.ok(t, "secret", "push", "--via", "disk", "keeper")
 	assert.Equal(t, canaries[0], in("cat /run/credstore/db.password"))
+	first, second := pr.applies(t, in)
 	keeperByFirmware(t, pr, in, key)
-	pr.applies(t, in)
+	pr.goesBack(t, in, first, second)
 	pr.ok(t, "down", "--force", "--volumes", "--yes", "keeper")
 }
 
-// keeperByFirmware boots the same guest once more: by fw_cfg systemd takes secrets without
-// anything of vmctl's in the guest, and by SMBIOS who may log in.
+// keeperByFirmware boots the same guest once more, as apply --reboot does: by fw_cfg systemd takes
+// secrets without anything of vmctl's in the guest, and by SMBIOS who may log in. It has them
+// again after a reboot from inside.
 func keeperByFirmware(t *testing.T, pr *project, in func(string) string, hostKey string) {
 	t.Helper()
-	const public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP8CRwsTRykVGM4NfA8dipjzKmZ9651GVBAHsjJEJ0rC"
+	text, err := os.ReadFile(filepath.Join(pr.dir, "key.pub"))
+	require.NoError(t, err)
+	public := strings.Join(strings.Fields(string(text))[:2], " ")
 	pr.edit(t, "keeper", ", persist: true", "")
 	pr.edit(t, "keeper", "identity: true", "identity: true\nsecrets-by: fw_cfg\nsystemd: {ssh-keys: ["+public+"]}")
-	in("rm -rf /etc/systemd/system/*/vmctl-credentials.service /var/lib/vmctl /usr/lib/vmctl /etc/ssh/ssh_host_*; sync")
+	in("rm -rf /etc/systemd/system/*/vmctl-credentials.service /var/lib/vmctl /usr/lib/vmctl; " +
+		"printf 'r! /etc/ssh/ssh_host_*\nr! /root/.ssh/authorized_keys\n' >/etc/tmpfiles.d/boots-anew.conf; sync")
+	assert.Contains(t, pr.ok(t, "up", "keeper").err, "next boot")
 	began := time.Now()
-	pr.ok(t, "up", "--restart", "keeper")
-	eventually(t, func() bool { return in("systemctl is-active test.service") == "active" })
-	assert.Equal(t, canaries[0], in("cat /run/used"))
-	eventually(t, func() bool { return in("systemctl is-active ssh.service") == "active" })
-	assert.Contains(t, in("ssh-keyscan -t ed25519 127.0.0.1 2>/dev/null"), hostKey)
-	assert.Equal(t, public+" 600", in("cat /root/.ssh/authorized_keys; stat -c ' %a' /root/.ssh/authorized_keys"))
-
-	// QEMU has them until it ends, for a guest that reboots by itself; the host has them nowhere.
-	assert.Equal(t, canaries[0], in("cat /sys/firmware/qemu_fw_cfg/by_name/opt/io.systemd.credentials/db.password/raw"))
+	pr.reboots(t, in)
+	check := func() {
+		t.Helper()
+		eventually(t, func() bool { return in("systemctl is-active test.service") == "active" })
+		assert.Equal(t, canaries[0], in("cat /run/used"))
+		eventually(t, func() bool { return in("systemctl is-active ssh.service") == "active" })
+		assert.Contains(t, in("ssh-keyscan -t ed25519 127.0.0.1 2>/dev/null"), hostKey)
+		assert.Equal(t, public+" 600", in("cat /root/.ssh/authorized_keys; stat -c ' %a' /root/.ssh/authorized_keys"))
+		assert.Empty(t, in("ls /run/credstore"))
+	}
+	check()
 	for _, args := range [][]string{{"keeper"}, {"--inactive", "keeper"}} {
 		assert.NotContains(t, pr.p.virsh(t, append([]string{"dumpxml"}, args...)...), canaries[0])
 	}
 	assert.NotContains(t, pr.p.virsh(t, "dumpxml", "--inactive", "keeper"), "fwcfg")
 	leaks(t, pr.p, began, canaries[:1])
-	assert.Empty(t, in("ls /run/credstore"))
+
+	// QEMU has them until it ends; the host has them nowhere.
+	boot := func() string {
+		return pr.vmctl(t, "exec", "--via", "agent", "keeper", "cat", "/proc/sys/kernel/random/boot_id").out
+	}
+	was := boot()
+	pr.vmctl(t, "exec", "--via", "agent", "keeper", "systemctl", "--no-block", "reboot")
+	require.Eventually(t, func() bool { now := boot(); return now != "" && now != was }, 3*time.Minute, time.Second/2)
+	check()
 
 	// Its agent takes changed ones, in a guest that has nothing of vmctl's.
 	pr.edit(t, "keeper", "[echo, "+canaries[0]+"]", "[echo, "+canaries[3]+"]")
