@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"image/png"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,19 +18,21 @@ import (
 	"vmctl/pkg/testenv"
 )
 
-// TestDevices boots one guest with a share, two cards, a TPM, a screen and XML of the
+// TestDevices boots one guest with a share, cards of every kind, a TPM, a screen and XML of the
 // definition's own, and looks at all of them from inside and outside.
 func TestDevices(t *testing.T) {
 	testenv.Tool(t, "swtpm", "swtpm_setup", "dnsmasq")
 	p := root(t)
 	server := testenv.SSH(t)
 	server.Trust(t)
+	p.lines(t)
 	before := p.look(t)
 	pr := p.project(t)
 	pr.write(t, "src/from-host", "hello from the host\n")
 	pr.machine(t, "rich", `network:`, // none: the cards are below
 		"tpm: true", "graphics: vnc", "cpu: {model: maximum, topology: {sockets: 1, cores: 1, threads: 1}}",
 		"interfaces:", `  - {network: default, mac: "52:54:00:aa:bb:01", address: 192.168.122.99}`, "  - user",
+		"  - {network: lonely, address: 10.79.0.50}", "  - {bridge: br-own}", "  - {macvtap: near}",
 		"shares: {src: {source: src, target: /mnt/src}}",
 		"xml:", "  - {at: devices, add: <sound model='ich9'/>}",
 		"  - {at: on_crash, replace: <on_crash>preserve</on_crash>}", "  - {at: devices/rng, remove: true}",
@@ -48,6 +51,12 @@ func TestDevices(t *testing.T) {
 		assert.Contains(t, eth0, "52:54:00:aa:bb:01")
 		assert.Contains(t, eth0, "192.168.122.99/24")
 		assert.Contains(t, s.guest("ip link show eth1"), "52:54:00:", "the second card is the second")
+		// An isolated network, a bridge of the host's, and a card beside one of its own.
+		s.guest(`su -c 'udhcpc -n -q -i eth2; ip addr add 10.80.0.2/24 dev eth3; ip addr add 10.81.0.2/24 dev eth4; ip link set eth3 up; ip link set eth4 up'`)
+		assert.Contains(t, s.guest("ip addr show eth2"), "10.79.0.50/24")
+		for _, host := range []string{"10.79.0.1", "10.80.0.1", "10.81.0.1"} {
+			assert.Contains(t, s.guest("su -c 'ping -c 1 -w 10 "+host+"'"), "1 packets received", host)
+		}
 	})
 	content, err := os.ReadFile(filepath.Join(pr.dir, "src/from-guest"))
 	require.NoError(t, err)
@@ -87,6 +96,29 @@ func TestDevices(t *testing.T) {
 	p.virsh(t, "net-destroy", "default") // as it was found
 	require.NoError(t, os.RemoveAll(state))
 	p.nothingLeft(t, before)
+}
+
+// lines gives the host a bridge, a link whose other end answers, and a network without a way out.
+func (p *person) lines(t *testing.T) {
+	t.Helper()
+	network := filepath.Join(t.TempDir(), "lonely.xml")
+	require.NoError(t, os.WriteFile(network, []byte("<network><name>lonely</name><bridge name='br-lonely'/>"+
+		"<ip address='10.79.0.1' netmask='255.255.255.0'><dhcp><range start='10.79.0.2' end='10.79.0.40'/></dhcp></ip></network>"), 0o600))
+	for _, command := range []string{
+		"ip link add br-own type bridge", "ip addr add 10.80.0.1/24 dev br-own", "ip link set br-own up",
+		"ip link add near type veth peer name far", "ip addr add 10.81.0.1/24 dev far", "ip link set near up", "ip link set far up",
+		"virsh -c " + p.uri + " net-define " + network,
+	} {
+		words := strings.Fields(command)
+		out, err := exec.CommandContext(t.Context(), words[0], words[1:]...).CombinedOutput()
+		require.NoError(t, err, "%s: %s", command, out)
+	}
+	t.Cleanup(func() {
+		for _, command := range []string{"ip link del br-own", "ip link del near", "virsh -c " + p.uri + " net-destroy lonely", "virsh -c " + p.uri + " net-undefine lonely"} {
+			words := strings.Fields(command)
+			_ = exec.Command(words[0], words[1:]...).Run()
+		}
+	})
 }
 
 // jumps logs in to a guest that has an address on a network of a host which is reached by
