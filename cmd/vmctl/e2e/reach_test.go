@@ -27,7 +27,7 @@ func TestReach(t *testing.T) {
 		pr.machine(t, name, "disk: 1GiB", `ports: ["auto:22"]`, "ssh: {user: tarn}")
 	}
 	first := ports(t, pr.ok(t, "up", "-o", "json", "one").out)
-	defer pr.vmctl(t, "down", "one", "two")
+	defer pr.vmctl(t, "down", "--force", "one", "two")
 
 	pr.exec(t)
 	pr.copies(t)
@@ -36,7 +36,7 @@ func TestReach(t *testing.T) {
 
 	second := ports(t, pr.ok(t, "up", "-o", "json", "--no-wait", "two").out)
 	assert.NotEqual(t, first, second, "two machines have ports of their own")
-	pr.ok(t, "down", "two")
+	pr.ok(t, "down", "--force", "two")
 	assert.Contains(t, pr.ok(t, "up", "one").err, "one is up to date")
 }
 
@@ -75,7 +75,7 @@ func (pr *project) exec(t *testing.T) {
 
 func (pr *project) copies(t *testing.T) {
 	t.Helper()
-	large := random(t, 64<<20)
+	large := random(t, 16<<20)
 	for via, file := range map[string][]byte{"agent": large[:1<<20], "ssh": large} {
 		from, back := filepath.Join(pr.dir, via), filepath.Join(pr.dir, via+".back")
 		require.NoError(t, os.WriteFile(from, file, 0o640))
