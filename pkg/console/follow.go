@@ -188,6 +188,9 @@ func (f *follower) renamed(ctx context.Context, pieces []ReadLog, at int) (bool,
 	switch {
 	case at < len(pieces):
 		_, same, err := f.add(ctx, pieces[at])
+		if fault.Is(err, fault.NotFound) { // as when the next boot begins
+			return true, nil
+		}
 		return !same, err
 	case len(pieces) == 1: // nobody waits for one more question
 		return false, nil
