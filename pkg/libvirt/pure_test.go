@@ -72,6 +72,10 @@ func TestCallErrors(t *testing.T) {
 			fault.Refused, "the host has not that much memory free", "lower memory",
 		},
 		{
+			golibvirt.ERR_INTERNAL_ERROR, "internal error: qemu unexpectedly closed the monitor: qemu-system-x86_64: unable to map backing store for guest RAM: Cannot allocate memory",
+			fault.Refused, "too few of the host's huge pages are free", "vm.nr_hugepages",
+		},
+		{
 			golibvirt.ERR_CONFIG_UNSUPPORTED, "unsupported configuration: No emulator found for arch 'aarch64'",
 			fault.Refused, "the host has no QEMU for aarch64 guests", "qemu-system",
 		},

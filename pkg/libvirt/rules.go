@@ -70,6 +70,10 @@ var rules = []rule{
 		fault.Refused, "the host has not that much memory free", "lower memory in the definition, or stop another machine",
 	},
 	{
+		`unable to map backing store for guest RAM: Cannot allocate memory`,
+		fault.Refused, "too few of the host's huge pages are free", "set more aside on the host (sysctl vm.nr_hugepages), write hugepages: false, or stop another machine",
+	},
+	{
 		`No emulator found for arch '([^']+)'`,
 		fault.Refused, "the host has no QEMU for $1 guests", "install it on the host (Debian and Ubuntu: apt install qemu-system)",
 	},
