@@ -4,7 +4,10 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"vmctl/pkg/fault"
 )
@@ -156,29 +159,46 @@ func (e *Engine) clear(ctx context.Context, ids []string, c clearing) ([]Volume,
 		return removed, err
 	}
 	defer func() { e.pardon(ctx, first.doomed) }()
+	var dooming errgroup.Group
+	dooming.SetLimit(clearedAtOnce)
 	for _, upload := range first.doomed {
-		if err := e.doom(ctx, upload); err != nil {
-			return removed, err
-		}
+		dooming.Go(func() error { return e.doom(ctx, upload) })
+	}
+	if err := dooming.Wait(); err != nil {
+		return removed, err
 	}
 	if all, err = e.Host.Volumes.ListVolumes(ctx, ""); err != nil {
 		return removed, err
 	}
+	var mu sync.Mutex
+	parts, part := errgroup.WithContext(ctx)
+	parts.SetLimit(clearedAtOnce)
 	for _, upload := range e.judge(all, ids, c, now).doomed {
-		i := slices.IndexFunc(first.doomed, func(d *baseCopy) bool { return d.name == upload.name })
-		if i < 0 {
-			continue // became unused meanwhile, and is not doomed
-		}
-		// From here on it is to go, whatever happens: its doom stays until the end.
-		first.doomed = slices.Delete(first.doomed, i, i+1)
-		gone, err := e.remove(ctx, upload.volumes())
-		removed = append(removed, gone...)
-		if err != nil {
-			return removed, err
-		}
+		parts.Go(func() error {
+			mu.Lock()
+			i := slices.IndexFunc(first.doomed, func(d *baseCopy) bool { return d.name == upload.name })
+			if i < 0 || part.Err() != nil {
+				mu.Unlock()
+				return part.Err() // became unused meanwhile, and is not doomed
+			}
+			// From here on it is to go, whatever happens: its doom stays until the end.
+			first.doomed = slices.Delete(first.doomed, i, i+1)
+			mu.Unlock()
+			gone, err := e.remove(ctx, upload.volumes())
+			mu.Lock()
+			defer mu.Unlock()
+			removed = append(removed, gone...)
+			return err
+		})
 	}
-	return removed, nil
+	err = parts.Wait()
+	slices.SortFunc(removed, func(a, b Volume) int { return strings.Compare(a.Name, b.Name) })
+	return removed, err
 }
+
+// clearedAtOnce is how many images are worked on at once: a host that is far away takes
+// the time of a round trip for each call.
+const clearedAtOnce = 16
 
 // timeFor is the host's time where it is needed: to say that what others left is old.
 func (e *Engine) timeFor(ctx context.Context, all []Volume, ids []string, c clearing) (time.Time, error) {

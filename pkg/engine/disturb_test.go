@@ -194,13 +194,16 @@ func disturbed(t *testing.T, h *enginetest.Host, a act, d disturbance, n int64) 
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		err = errors.New("killed")
 		err = a.do(ctx, on(h))
 	}()
 	<-done
 	h.Each(nil)
 	h.Mend()
-	return count.Load() >= n, err
+	reached = count.Load() >= n
+	if reached && d.name == "killed" {
+		err = errors.New("killed") // in whatever goroutine
+	}
+	return reached, err
 }
 
 // lasting is a dump without what may differ after a run that was cut short: how many root disks

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"strings"
 	"testing"
 	"time"
@@ -116,10 +117,11 @@ var changing = []string{
 // killed runs f in a goroutine that ends, as if by SIGKILL, right before the n-th call
 // that changes the host. It says whether f came that far.
 func killed(h *enginetest.Host, n int, f func()) bool {
-	count, died := 0, true
+	var count atomic.Int64
 	for _, method := range changing {
 		h.Before(method, func() {
-			if count++; count == n {
+			// Who is dead makes no further call, in whatever goroutine.
+			if count.Add(1) >= int64(n) {
 				runtime.Goexit()
 			}
 		})
@@ -128,13 +130,12 @@ func killed(h *enginetest.Host, n int, f func()) bool {
 	go func() {
 		defer close(done)
 		f()
-		died = false
 	}()
 	<-done
 	for _, method := range changing {
 		h.Before(method, nil)
 	}
-	return died
+	return count.Load() >= int64(n)
 }
 
 // scenarios are the ways to the state from which something is killed.

@@ -149,6 +149,7 @@ func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *sna
 	// Nearly always the pool is there: the machine's own volumes are asked for at once.
 	var rootErr, deliveryErr error
 	var early sync.WaitGroup
+	defer early.Wait() // whatever ends this, nobody writes into the snapshot after it
 	early.Go(func() { s.root, rootErr = found(e.Host.Volumes.Volume(ctx, RootVolume(w.Machine.Name))) })
 	early.Go(func() { deliveryErr = e.observeDelivery(ctx, w.Machine.Name, s) })
 	var err error
