@@ -379,6 +379,27 @@ func TestLookAtASystem(t *testing.T) {
 	require.ErrorContains(t, (&guest.SystemState{NixOS: true}).Able("web"), "web has no nix")
 }
 
+// says is a guest in which each program says something and fails.
+type says string
+
+func (s says) Run(_ context.Context, c guest.Command) (int, error) {
+	_, err := fmt.Fprintln(c.Stderr, string(s))
+	return 1, err
+}
+
+func TestLoginsThatCannotBecomeRoot(t *testing.T) {
+	for said, want := range map[string]string{
+		"sudo: a password is required":          "may not become root without a password",
+		"sh: sudo: not found":                   "the guest has no sudo",
+		"bash: line 1: sudo: command not found": "the guest has no sudo",
+	} {
+		_, err := guest.Look(t.Context(), says(said), "")
+		require.ErrorContains(t, err, want)
+		require.Equal(t, fault.Refused, fault.KindOf(err))
+		require.Contains(t, fault.HintOf(err), "ssh: {user: root}")
+	}
+}
+
 func FuzzSystemState(f *testing.F) {
 	f.Add("nixos\ncurrent /nix/store/00000000000000000000000000000000-a\nknown 1 5 /nix/store/00000000000000000000000000000000-a\nreboot kernel\nfailed a.service\n")
 	f.Add("current /nix/store/../../etc\nknown -1 x y\nreboot \x1b[2J\n")

@@ -216,6 +216,9 @@ func systemCall(ctx context.Context, in Runner, out io.Writer, words ...string) 
 	lines := strings.Split(strings.TrimSpace(ansi.Plain(said.String())), "\n")
 	why := lines[len(lines)-1]
 	switch {
+	case strings.Contains(why, "sudo") && strings.Contains(why, "not found"):
+		return (&fault.Error{Kind: fault.Refused, Cause: ErrSystem, Msg: "the login is not root, and the guest has no sudo: it does not look like a NixOS system"}).
+			WithHint("if it is one, write ssh: {user: root} in the definition; the system of another guest is changed in it, or by a new image: vmctl up --replace")
 	case strings.Contains(why, "sudo:"):
 		return (&fault.Error{Kind: fault.Refused, Cause: ErrSystem, Msg: "the login may not become root without a password: " + why}).
 			WithHint("let it use sudo without one (NixOS: security.sudo.wheelNeedsPassword = false), or write ssh: {user: root} in the definition")
