@@ -182,7 +182,8 @@ func (c *conn) Close() error {
 }
 
 // disconnect lets libvirt go: its callbacks hold the connection, too. A host that
-// hangs is waited for only shortly; the rest then happens in the background.
+// hangs is waited for only shortly, and one on another machine not at all: it sees the
+// connection end, and its farewell would take a round trip.
 func (c *conn) disconnect() {
 	done := make(chan struct{})
 	go func() {
@@ -195,7 +196,11 @@ func (c *conn) disconnect() {
 		_ = c.l.UnregisterCloseCallback()
 		_, _ = c.l.Close()
 	}()
-	timer := time.NewTimer(goodbyeGrace)
+	grace := goodbyeGrace
+	if !c.place.local {
+		grace = 0
+	}
+	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case <-done:
