@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// chunk is what goes into one send. Below 256 KiB the round trips dominate; 4 MiB
-	// was the fastest measured.
-	chunk = 4 << 20
+	// chunk is what goes into one send. Below 256 KiB the round trips dominate; 4 MiB are
+	// 6 % faster than this, on a host's own socket, and take 35 MiB more of memory: libvirt
+	// holds each chunk more than once.
+	chunk = 1 << 20
 	// abortGrace is how long an upload may take to end after its context did.
 	abortGrace = time.Second
 )

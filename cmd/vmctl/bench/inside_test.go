@@ -43,9 +43,11 @@ func (h *host) inside(rounds int) []row {
 
 // terminal is a program in a terminal of its own.
 type terminal struct {
-	h    *host
-	cmd  *exec.Cmd
-	tty  *os.File
+	h   *host
+	cmd *exec.Cmd
+	tty *os.File
+	// said is what it writes, until it ends.
+	said chan []byte
 	seen bytes.Buffer
 }
 
@@ -54,7 +56,19 @@ func (h *host) terminal(argv ...string) *terminal {
 	cmd.Env = append(cmd.Env, "TERM=xterm")
 	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
 	require.NoError(h.t, err)
-	return &terminal{h: h, cmd: cmd, tty: tty}
+	x := &terminal{h: h, cmd: cmd, tty: tty, said: make(chan []byte, 16)}
+	go func() {
+		defer close(x.said)
+		for {
+			buffer := make([]byte, 64<<10)
+			n, err := tty.Read(buffer)
+			x.said <- buffer[:n]
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return x
 }
 
 func (x *terminal) send(text string) {
@@ -64,23 +78,51 @@ func (x *terminal) send(text string) {
 
 // until reads until the program has shown the text.
 func (x *terminal) until(text string) {
-	buffer := make([]byte, 64<<10)
-	require.NoError(x.h.t, x.tty.SetReadDeadline(time.Now().Add(2*time.Minute)))
+	require.True(x.h.t, x.shows(text, 2*time.Minute), "waiting for %q", text)
+}
+
+// shows reads until the program has shown the text, and says whether it has in time.
+func (x *terminal) shows(text string, patience time.Duration) bool {
+	late := time.After(patience)
 	for !bytes.Contains(x.seen.Bytes(), []byte(text)) {
-		n, err := x.tty.Read(buffer)
-		x.seen.Write(buffer[:n])
-		require.NoError(x.h.t, err, "waiting for %q", text)
+		select {
+		case said, open := <-x.said:
+			if !open {
+				return false
+			}
+			x.seen.Write(said)
+		case <-late:
+			return false
+		}
 		if keep := 1 << 10; x.seen.Len() > 64*keep {
 			x.seen.Next(x.seen.Len() - keep)
 		}
 	}
 	x.seen.Reset()
+	return true
 }
 
+// prompt presses Enter until the guest's shell asks for more: what is typed before virsh
+// has made its terminal raw is lost.
+func (x *terminal) prompt() {
+	for range 120 {
+		x.send("\n")
+		if x.shows("$ ", time.Second) {
+			return
+		}
+	}
+	require.Fail(x.h.t, "the guest's shell does not answer")
+}
+
+// leave ends the program as a person does, or by force.
 func (x *terminal) leave() {
 	x.send("\x1d")
-	_, _ = io.Copy(io.Discard, x.tty)
+	kill := time.AfterFunc(10*time.Second, func() { _ = x.cmd.Process.Kill() })
+	for range x.said { // until it ends
+		continue
+	}
 	_ = x.cmd.Wait()
+	kill.Stop()
 	_ = x.tty.Close()
 }
 
@@ -99,8 +141,7 @@ func (h *host) login() {
 func (h *host) prints(argv ...string) run {
 	x := h.terminal(argv...)
 	defer x.leave()
-	x.send("\n")
-	x.until("$ ")
+	x.prompt()
 	begin := time.Now()
 	// The end is spelt otherwise in the command, which the console echoes.
 	x.send("head -c 262144 /dev/zero | tr '\\0' x; echo E''ND\n")
