@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,6 +44,7 @@ func TestBench(t *testing.T) {
 	}
 	var rows []row
 	var amounts []amount
+	few, pusher := min(rounds, 3), sync.OnceValue(h.pusher)
 	only := os.Getenv("BENCH_ONLY")
 	for _, part := range []struct {
 		name    string
@@ -53,10 +55,16 @@ func TestBench(t *testing.T) {
 		{"many", func() ([]row, []amount) { return h.many(min(rounds, 5)), nil }},
 		{"inside", func() ([]row, []amount) { return h.inside(rounds), nil }},
 		{"images", func() ([]row, []amount) {
-			return []row{h.large(rounds), h.prune(min(rounds, 3))}, []amount{h.shared()}
+			return []row{h.large(rounds), h.prune(few)}, []amount{h.shared()}
 		}},
 		{"upload", func() ([]row, []amount) { return nil, []amount{h.upload("through libvirt", "qemu:///system")} }},
-		{"push", func() ([]row, []amount) { return h.push(min(rounds, 3)) }}, // what takes longest comes last
+		// What takes longest comes last.
+		{"first", func() ([]row, []amount) {
+			rows, amounts := pusher().first()
+			return append(rows, pusher().whole(few)), append(amounts, pusher().memory())
+		}},
+		{"rebuilt", func() ([]row, []amount) { return pusher().rebuilt(few) }},
+		{"resumed", func() ([]row, []amount) { return []row{pusher().resumed()}, nil }},
 	} {
 		if only != "" && !slices.Contains(strings.Split(only, ","), part.name) {
 			continue

@@ -39,16 +39,15 @@ type pusher struct {
 	seed    byte
 }
 
-// push compares the ways of an image to another host.
-func (h *host) push(rounds int) ([]row, []amount) {
+// pusher is the other host.
+func (h *host) pusher() *pusher {
 	testenv.Tool(h.t, "ssh", "sshd", "scp")
 	p := &pusher{host: h, server: testenv.SSH(h.t), project: filepath.Join(h.dir, "pushing")}
 	require.NoError(h.t, os.MkdirAll(filepath.Join(p.project, "domain"), 0o755))
-	rows, amounts := p.first()
-	rows = append(rows, p.whole(rounds))
-	moreRows, moreAmounts := p.rebuilt(rounds)
-	rows, amounts = append(rows, moreRows...), append(amounts, moreAmounts...)
-	return append(rows, p.resumed()), append(amounts, p.memory())
+	p.disk(pushedSize)
+	p.up(testenv.Shape{}) // makes the pool, and brings vmctl there
+	p.down()
+	return p
 }
 
 // disk writes the next version of the image, or one that has nothing in common with it, in
@@ -132,8 +131,6 @@ func (p *pusher) scp(shape testenv.Shape, file string) (run, float64) {
 // first compares an image that has nothing in common with what is there.
 func (p *pusher) first() ([]row, []amount) {
 	file := p.disk(pushedSize / 2)
-	p.up(testenv.Shape{}) // makes the pool, and brings vmctl there
-	p.down()
 	ours, sent := p.up(slow())
 	p.down()
 	virsh, virshSent := p.volUpload(slow(), file)
@@ -201,7 +198,8 @@ func (p *pusher) rebuilt(rounds int) (rows []row, amounts []amount) {
 
 // memory compares what an upload of 10 GiB by content takes.
 func (p *pusher) memory() amount {
-	return p.upload("by content, over ssh", p.server.URI())
+	_, uri := p.server.Through(p.t, testenv.Shape{})
+	return p.upload("by content, over ssh", uri)
 }
 
 // resumed compares the rest of an upload that was cut at 90 % with all of it, through
