@@ -214,7 +214,8 @@ func (c *client) give(ctx context.Context) error {
 // data sends what the host asks for.
 func (c *client) data(ctx context.Context) error {
 	// What arrived is known by the digest of the whole.
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
+		zstd.WithWindowSize(blocksPerData*delta.Block), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,12 @@ func (p *program) install(in io.Writer, out *bufio.Reader, bringing, brought fun
 
 // bring sends the program: its length on a line, and then what it is, compressed.
 func (p *program) bring(in io.Writer) error {
+	info, err := p.file.Stat()
+	if err != nil {
+		return err
+	}
 	var packed bytes.Buffer
+	packed.Grow(int(info.Size() / 2)) // it becomes less than half, and would take twice as much to grow
 	z, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
 	if err != nil {
 		return err

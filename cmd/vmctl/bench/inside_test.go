@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/creack/pty"
@@ -143,9 +144,11 @@ func (h *host) prints(argv ...string) run {
 	defer x.leave()
 	x.prompt()
 	begin := time.Now()
-	// The end is spelt otherwise in the command, which the console echoes.
-	x.send("head -c 262144 /dev/zero | tr '\\0' x; echo E''ND\n")
-	x.until("END")
+	// The end is spelt otherwise in the command, which the console echoes, and is another one
+	// each time: vmctl shows what was printed before as well.
+	end := strconv.FormatInt(begin.UnixNano(), 10)
+	x.send("head -c 262144 /dev/zero | tr '\\0' x; echo E''ND" + end + "\n")
+	x.until("END" + end)
 	return run{wall: time.Since(begin)}
 }
 
