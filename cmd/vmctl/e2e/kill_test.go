@@ -16,9 +16,10 @@ import (
 )
 
 // sample says which points are tried: all of them in KILL_ROUNDS rounds, or without that
-// variable a few, and others each day; KILL_SEED tries the same ones again.
+// variable a few, and others each day; KILL_SEED tries the same ones again. With KILL_EVERY
+// vmctl is killed at every so many-th point, of which KILL_SEED says which: a part of a round.
 type sample struct {
-	rounds, seed int
+	rounds, every, seed int
 }
 
 func sampling(t *testing.T) sample {
@@ -32,7 +33,7 @@ func sampling(t *testing.T) sample {
 		require.NoError(t, err, name)
 		return n
 	}
-	s := sample{number("KILL_ROUNDS", 0), number("KILL_SEED", int(time.Now().Unix()/86400))}
+	s := sample{number("KILL_ROUNDS", 0), number("KILL_EVERY", 0), number("KILL_SEED", int(time.Now().Unix()/86400))}
 	if s.rounds == 0 {
 		t.Logf("KILL_SEED=%d", s.seed)
 	}
@@ -51,6 +52,9 @@ func (s sample) of(n, few int) []int {
 		return all
 	}
 	every := max(1, (n+few-1)/few)
+	if s.every > 0 && few > 1 {
+		every = s.every
+	}
 	for k := 1 + s.seed%every; k <= n; k += every {
 		all = append(all, k)
 	}
