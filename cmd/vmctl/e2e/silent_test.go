@@ -96,8 +96,8 @@ func TestHostLostInTheMiddle(t *testing.T) {
 		n      int
 		points int
 	}{
-		{[]string{"-H", "far", "list"}, calls("-H", "far", "list"), 3},
-		{up, calls(up...), 8},
+		{[]string{"-H", "far", "list"}, calls("-H", "far", "list"), 2},
+		{up, calls(up...), 6},
 	} {
 		pr.ok(t, "-H", "far", "down", "--force", "one")
 		for point := range c.points {
