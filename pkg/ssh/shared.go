@@ -69,8 +69,9 @@ func (s *Shared) write() error {
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		return err
 	}
-	// ssh obeys the first value that it finds, so that the person's stand before ours.
-	config := fmt.Sprintf("Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\nHost *\n  ControlMaster auto\n  ControlPath %s/%%C\n  ControlPersist no\n  ConnectTimeout %d\n", s.dir, patience)
+	// ssh obeys the first value that it finds, so that the person's stand before ours. One whose
+	// host fell silent ends by itself, also when nobody is left who would end it.
+	config := fmt.Sprintf("Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\nHost *\n  ControlMaster auto\n  ControlPath %s/%%C\n  ControlPersist no\n  ConnectTimeout %d\n  ServerAliveInterval 5\n  ServerAliveCountMax 6\n", s.dir, patience)
 	if err := os.WriteFile(s.Config(), []byte(config), 0o600); err != nil {
 		return err
 	}
