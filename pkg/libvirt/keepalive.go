@@ -28,7 +28,7 @@ func WithSilence(tell func(silent bool)) Option { return func(c *conn) { c.pulse
 // own keepalive cannot be left to do it: when it closes a connection that several calls wait on, the client
 // library (9.0) wakes one of them, and the others wait for ever, or crash the program.
 type pulse struct {
-	// beat is how often is looked, patience how long a silence may be; 0 are the usual ones.
+	// beat is how often is looked, patience how long a silence may be.
 	beat, patience time.Duration
 	tell           func(silent bool)
 
