@@ -36,7 +36,7 @@ type host struct {
 
 func TestBench(t *testing.T) {
 	testenv.Host(t)
-	testenv.Tool(t, "virsh", "virt-install", "qemu-img", "nix", "cp")
+	testenv.Tool(t, "virsh", "virt-install", "qemu-img", "nix", "cp", "ssh")
 	h := prepare(t)
 	rounds := 10
 	if n, err := strconv.Atoi(os.Getenv("BENCH_ROUNDS")); err == nil && n > 0 {
@@ -57,6 +57,7 @@ func TestBench(t *testing.T) {
 		{"images", func() ([]row, []amount) {
 			return []row{h.large(rounds), h.prune(few)}, []amount{h.shared()}
 		}},
+		{"hosts", func() ([]row, []amount) { return h.hosts(min(rounds, 5)), nil }},
 		{"upload", func() ([]row, []amount) { return nil, []amount{h.upload("through libvirt", "qemu:///system")} }},
 		// What takes longest comes last.
 		{"first", func() ([]row, []amount) {

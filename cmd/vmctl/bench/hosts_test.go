@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,19 +25,11 @@ const (
 	many = 1000
 )
 
-// TestHosts measures what a host that is far away, and one with many domains, cost.
-func TestHosts(t *testing.T) {
-	testenv.Host(t)
-	testenv.Tool(t, "virsh", "qemu-img", "nix", "ssh")
-	h := prepare(t)
-	rounds := 5
-	if n, err := strconv.Atoi(os.Getenv("BENCH_ROUNDS")); err == nil && n > 0 {
-		rounds = n
-	}
-	var rows []row
-	rows = append(rows, h.farUp(rounds))
+// hosts measures what a host that is far away, and one with many domains, cost.
+func (h *host) hosts(rounds int) []row {
+	rows := []row{h.farUp(rounds)}
 	xml := h.tinyXML()
-	link := testenv.RPC(t, testenv.Shape{Delay: far / 2})
+	link := testenv.RPC(h.t, testenv.Shape{Delay: far / 2})
 	lists := func(what, local, remote string) {
 		rows = append(rows,
 			h.lists(what+", here", local, testenv.System, rounds),
@@ -50,9 +41,7 @@ func TestHosts(t *testing.T) {
 	h.defineMany(xml, true)
 	lists("`list -a` of 1,000 machines of vmctl's", "", "")
 	h.undefineMany()
-	var figures strings.Builder
-	require.NoError(t, table(&figures, rows))
-	t.Log("\n" + figures.String())
+	return rows
 }
 
 func (h *host) lists(what, target, uri string, rounds int) row {
