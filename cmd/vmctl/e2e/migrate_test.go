@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -41,7 +42,6 @@ func TestMigrate(t *testing.T) {
 	counted := pr.counted(t, "tiny")
 
 	s := p.shell(t, pr.dir)
-	pr.refused(t, 5, []string{"migrate", "--live", "--tls", "tiny", "server"}, "certificates", "hint:")
 	authority := testenv.NewAuthority(t)
 	authority.Certify(testenv.MigrateTLS, second.FirstAddress())
 	authority.Certify(second.Path(testenv.MigrateTLS), second.Address())
@@ -60,7 +60,7 @@ func TestMigrate(t *testing.T) {
 	assert.Contains(t, pr.ok(t, "migrate", "--cold", "tiny", "server").err, "tiny is on server now")
 	pr.moved(t, second, true)
 	assert.Equal(t, "precious", strings.TrimSpace(pr.ok(t, "-H", "server", "exec", "tiny", "--", "cat", "/data/note").out))
-	pr.ok(t, "-H", "server", "down", "--volumes", "--yes", "tiny")
+	pr.ok(t, "-H", "server", "down", "--force", "--volumes", "--yes", "tiny")
 	s.leave()
 	p.nothingLeft(t, before)
 	left, err := os.ReadDir(second.Path(p.pool))
@@ -128,6 +128,7 @@ func TestMigrateCut(t *testing.T) {
 
 	there := []string{"migrate", "--live", "--address", second.Address(), "tiny", "server"}
 	back := []string{"-H", "server", "migrate", "--cold", "--force", "--no-wait", "tiny", testenv.System}
+	pr.refused(t, 5, append(slices.Clone(there), "--tls"), "certificates", "hint:")
 	calls := func(args []string) int {
 		link.Reset()
 		pr.ok(t, args...)
