@@ -79,11 +79,7 @@ func (b *Builder) BuildSystem(ctx context.Context, ref Ref, rootDir string, refr
 // stays there, kept by a link of the machine's until LetGo.
 func (b *Builder) BuildSystemThere(ctx context.Context, ref Ref, at There, refresh bool) (string, error) {
 	return b.tellBuild(ref, " on "+at.Host.Name, func() (string, error) {
-		ref, goal, err := configured(ref)
-		if err != nil {
-			return "", err
-		}
-		x, err := b.examine(ctx, ref, goal, refresh)
+		ref, x, err := b.examineSystem(ctx, ref, refresh)
 		if err != nil {
 			return "", err
 		}
@@ -111,12 +107,18 @@ func (b *Builder) tellBuild(ref Ref, where string, build func() (string, error))
 	return path, nil
 }
 
-func (b *Builder) buildSystem(ctx context.Context, ref Ref, rootDir string, refresh bool) (string, error) {
+// examineSystem is examine for a Ref that must lead to a configuration.
+func (b *Builder) examineSystem(ctx context.Context, ref Ref, refresh bool) (Ref, examined, error) {
 	ref, goal, err := configured(ref)
 	if err != nil {
-		return "", err
+		return ref, examined{}, err
 	}
 	x, err := b.examine(ctx, ref, goal, refresh)
+	return ref, x, err
+}
+
+func (b *Builder) buildSystem(ctx context.Context, ref Ref, rootDir string, refresh bool) (string, error) {
+	ref, x, err := b.examineSystem(ctx, ref, refresh)
 	if err != nil {
 		return "", err
 	}
