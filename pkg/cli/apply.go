@@ -120,12 +120,12 @@ func (c *call) apply(ctx context.Context, name string, o applyOptions) (*applyRe
 	if r.System != built.System {
 		image = "" // its sources were changed while it was built
 	}
-	in, err := g.in(ctx)
-	if err != nil {
-		return r, err
-	}
-	g.compare(ctx, in, r.System, r.systemResult)
+	g.compare(ctx, r.System, r.systemResult)
 	if o.preview {
+		in, err := g.in(ctx)
+		if err != nil {
+			return r, err
+		}
 		if r.Preview, err = guest.Preview(ctx, in, r.System); err == nil && !c.json() {
 			c.progress.Pause()
 			err = c.print(r.Preview)

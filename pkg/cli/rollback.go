@@ -90,11 +90,7 @@ func runRollback(ctx context.Context, c *call, in *urfave.Context) error {
 	}
 	r := g.result(o, to.System)
 	if !g.done(o, to.System) {
-		in, err := g.in(ctx)
-		if err != nil {
-			return err
-		}
-		g.compare(ctx, in, to.System, r)
+		g.compare(ctx, to.System, r)
 		if err := g.change(ctx, to.System, to.Number, o.mode, o.timeout, r); err != nil {
 			return err
 		}

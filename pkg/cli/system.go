@@ -82,19 +82,17 @@ func (c *call) systemGuest(ctx context.Context, t *target) (*systemGuest, error)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	in, err := g.in(ctx)
-	if err == nil {
-		g.state, err = guest.Look(ctx, in, "")
-	}
+	state, err := g.look(ctx, "")
 	switch {
 	case err != nil && failed != nil:
 		return nil, failed
 	case err != nil:
 		return nil, err
 	}
-	if err := g.state.Able(t.name); err != nil {
+	if err := state.Able(t.name); err != nil {
 		return nil, err
 	}
+	g.state = state
 	return g, failed
 }
 
@@ -135,6 +133,27 @@ func (g *systemGuest) in(ctx context.Context) (guest.Runner, error) {
 		return g.overSSH(ctx)
 	}
 	return g.byAgent(ctx)
+}
+
+// asked asks the guest what changes nothing: through its agent where one answers, which is
+// quicker than a login, else the way that works.
+func asked[T any](ctx context.Context, g *systemGuest, ask func(in guest.Runner) (T, error)) (T, error) {
+	if in, err := g.byAgent(ctx); err == nil {
+		if answer, err := ask(in); err == nil || ctx.Err() != nil {
+			return answer, err
+		}
+	}
+	in, err := g.in(ctx)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return ask(in)
+}
+
+// look asks how the guest's system stands, and what another one would change.
+func (g *systemGuest) look(ctx context.Context, system string) (guest.SystemState, error) {
+	return asked(ctx, g, func(in guest.Runner) (guest.SystemState, error) { return guest.Look(ctx, in, system) })
 }
 
 // change brings the guest to a system that it has, and to its old one when that does not do.
@@ -196,8 +215,8 @@ func (g *systemGuest) done(o systemOptions, system string) bool {
 
 // compare tells what changes from the system that runs. That this cannot be told keeps
 // nobody from changing it.
-func (g *systemGuest) compare(ctx context.Context, in guest.Runner, system string, r *systemResult) {
-	lines, err := guest.Differences(ctx, in, g.state.Current, system)
+func (g *systemGuest) compare(ctx context.Context, system string, r *systemResult) {
+	lines, err := asked(ctx, g, func(in guest.Runner) ([]string, error) { return guest.Differences(ctx, in, g.state.Current, system) })
 	if err != nil {
 		g.c.log.Debug("compare systems", "machine", g.name, "error", err)
 		return

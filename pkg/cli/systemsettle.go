@@ -11,14 +11,12 @@ import (
 // settle looks at the guest after a change, notes which system it has, and restarts it where that
 // is asked for and needed.
 func (g *systemGuest) settle(ctx context.Context, o systemOptions, r *systemResult, image string) error {
-	in, err := g.in(ctx)
+	before := g.state
+	state, err := g.look(ctx, r.System)
 	if err != nil {
 		return err
 	}
-	before := g.state
-	if g.state, err = guest.Look(ctx, in, r.System); err != nil {
-		return err
-	}
+	g.state = state
 	r.Generation = g.state.Generation
 	r.Waiting, r.FailedUnits = append(r.Waiting, g.state.Reboot...), append(r.FailedUnits, g.state.FailedUnits...)
 	if o.mode != guest.ModeTest {
