@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
-	"sync"
 	"time"
 
 	"vmctl/pkg/ansi"
@@ -32,13 +31,18 @@ const (
 type Agent struct {
 	host   *engine.Host
 	domain string
-	// one command at a time: libvirt lets callers of the same agent fail after a while
-	// instead of waiting.
-	turn sync.Mutex
+	// turns are for few commands at a time: the guest takes one after the other, and libvirt
+	// lets callers of the same agent fail who have waited for 30 seconds.
+	turns chan struct{}
 }
 
+// turnsAtOnce is how many commands may be under way.
+const turnsAtOnce = 3
+
 // NewAgent speaks to the agent in a domain. Nothing is asked yet.
-func NewAgent(host *engine.Host, domain string) *Agent { return &Agent{host: host, domain: domain} }
+func NewAgent(host *engine.Host, domain string) *Agent {
+	return &Agent{host: host, domain: domain, turns: make(chan struct{}, turnsAtOnce)}
+}
 
 // Ping asks for a sign of life.
 func (a *Agent) Ping(ctx context.Context) error { return a.ask(ctx, "guest-ping", nil, nil) }
@@ -56,8 +60,12 @@ func (a *Agent) ask(ctx context.Context, command string, arguments, into any) er
 		return fault.New(fault.Refused, "the command is too long for the guest agent of %s", a.domain).
 			WithHint("put what is long into a file: vmctl cp FILE %s:/tmp/", a.domain)
 	}
-	a.turn.Lock()
-	defer a.turn.Unlock()
+	select {
+	case a.turns <- struct{}{}:
+		defer func() { <-a.turns }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	reply, err := a.host.Agents.AgentCommand(ctx, a.domain, string(question), agentTime)
 	if err != nil {
 		return a.explain(err)
@@ -159,6 +167,11 @@ func (f *file) write(ctx context.Context, p []byte) error {
 		p = p[done.Count:]
 	}
 	return nil
+}
+
+// seek goes to an offset from the file's beginning.
+func (f *file) seek(ctx context.Context, offset int64) error {
+	return f.agent.ask(ctx, "guest-file-seek", map[string]int64{"handle": f.handle, "offset": offset, "whence": 0}, nil)
 }
 
 // flush hands what was written to the guest's kernel.

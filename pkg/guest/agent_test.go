@@ -70,6 +70,7 @@ func (a *localAgent) AgentCommand(ctx context.Context, _, command string, _ time
 			Handle     int64
 			PID        int64
 			Count      int
+			Offset     int64
 		}
 	}
 	if err := json.Unmarshal([]byte(command), &q); err != nil {
@@ -80,7 +81,7 @@ func (a *localAgent) AgentCommand(ctx context.Context, _, command string, _ time
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	result, err := a.answer(q.Execute, q.Arguments.Path, q.Arguments.Mode, q.Arguments.Arg, q.Arguments.Input, q.Arguments.Data, q.Arguments.Handle, q.Arguments.PID, q.Arguments.Count)
+	result, err := a.answer(q.Execute, q.Arguments.Path, q.Arguments.Mode, q.Arguments.Arg, q.Arguments.Input, q.Arguments.Data, q.Arguments.Handle, q.Arguments.PID, q.Arguments.Count, q.Arguments.Offset)
 	if err != nil {
 		return "", &engine.AgentError{Command: q.Execute, Reason: err.Error()}
 	}
@@ -88,7 +89,7 @@ func (a *localAgent) AgentCommand(ctx context.Context, _, command string, _ time
 	return string(reply), err
 }
 
-func (a *localAgent) answer(name, path, mode string, arg []string, input, data []byte, handle, pid int64, count int) (any, error) {
+func (a *localAgent) answer(name, path, mode string, arg []string, input, data []byte, handle, pid int64, count int, offset int64) (any, error) {
 	a.last++
 	switch name {
 	case "guest-exec":
@@ -137,6 +138,9 @@ func (a *localAgent) answer(name, path, mode string, arg []string, input, data [
 			return nil, err
 		}
 		return map[string]any{"count": n, "buf-b64": p[:n], "eof": n < count}, nil
+	case "guest-file-seek":
+		at, err := f.Seek(offset, io.SeekStart)
+		return map[string]any{"position": at, "eof": false}, err
 	case "guest-file-write":
 		n, err := f.Write(data)
 		a.written += n
