@@ -47,7 +47,7 @@ done
 for unit in modprobe@.service dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount \
 	sys-kernel-config.mount sys-fs-fuse-connections.mount kmod-static-nodes.service systemd-modules-load.service \
 	systemd-random-seed.service systemd-update-utmp.service systemd-update-utmp-runlevel.service \
-	systemd-logind.service systemd-sysctl.service systemd-remount-fs.service systemd-journal-flush.service systemd-fsckd.socket \
+	systemd-sysctl.service systemd-remount-fs.service systemd-journal-flush.service systemd-fsckd.socket \
 	systemd-fsckd.service systemd-pstore.service e2scrub_reap.service e2scrub_all.timer fstrim.timer \
 	apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer getty.target systemd-ask-password-console.path \
 	systemd-ask-password-wall.path systemd-initctl.socket systemd-journald-audit.socket; do
@@ -55,7 +55,7 @@ for unit in modprobe@.service dev-hugepages.mount dev-mqueue.mount sys-kernel-de
 done
 find rootfs/lib/systemd/system-generators -type f ! -name systemd-fstab-generator -delete
 find rootfs/lib/udev/rules.d -type f ! -name '50-udev-default.rules' ! -name '60-persistent-storage.rules' ! -name '60-qemu-guest-agent.rules' \
-	! -name '75-net-description.rules' ! -name '99-systemd.rules' -delete
+	! -name '70-power-switch.rules' ! -name '75-net-description.rules' ! -name '99-systemd.rules' -delete
 rm -f rootfs/lib/udev/hwdb.bin rootfs/etc/udev/hwdb.bin
 
 qemu-img convert -O raw "$tiny" disk.img
