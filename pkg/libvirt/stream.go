@@ -42,6 +42,8 @@ type stream struct {
 	mu     sync.Mutex
 	moved  *sync.Cond
 	buffer []byte
+	// chunk is what one call receives into: a serial console has thousands of events a second.
+	chunk  []byte
 	events golibvirt.StreamEventType
 	// end is why nothing more comes in; io.EOF when all came.
 	end    error
@@ -127,13 +129,15 @@ func (st *stream) event(_ *golibvirt.Stream, events golibvirt.StreamEventType) {
 
 // receive takes what is there, up to readAhead, or all of it from a stream that ends.
 func (st *stream) receive(all bool) {
-	chunk := make([]byte, 64<<10)
+	if st.chunk == nil {
+		st.chunk = make([]byte, 64<<10)
+	}
 	for st.end == nil {
 		if len(st.buffer) >= readAhead && !all {
 			st.want(st.events &^ readable)
 			return
 		}
-		n, err := st.s.Recv(chunk)
+		n, err := st.s.Recv(st.chunk)
 		switch {
 		case err != nil:
 			st.finish(err)
@@ -142,7 +146,7 @@ func (st *stream) receive(all bool) {
 			return
 		}
 		st.c.pulse.hear()
-		st.buffer = append(st.buffer, chunk[:n]...)
+		st.buffer = append(st.buffer, st.chunk[:n]...)
 	}
 }
 
