@@ -109,12 +109,20 @@ func (x *terminal) shows(text string, patience time.Duration) bool {
 	return true
 }
 
-// prompt presses Enter until the guest's shell asks for more: what is typed before virsh
-// has made its terminal raw is lost.
-func (x *terminal) prompt() {
+// mark is a word that nothing has printed yet, in parts, so that the echo of a command in
+// which they stand is none.
+func mark() (word, parts string) {
+	n := strconv.FormatInt(time.Now().UnixNano(), 10)
+	return "END" + n, "E''ND" + n
+}
+
+// answered asks the guest's shell until it answers: what is typed before virsh has made its
+// terminal raw is lost, and vmctl shows first what was printed before.
+func (x *terminal) answered() {
+	word, parts := mark()
 	for range 120 {
-		x.send("\n")
-		if x.shows("$ ", time.Second) {
+		x.send("echo " + parts + "\n")
+		if x.shows(word, time.Second) {
 			return
 		}
 	}
@@ -148,13 +156,11 @@ func (h *host) login() {
 func (h *host) prints(argv ...string) run {
 	x := h.terminal(argv...)
 	defer x.leave()
-	x.prompt()
+	x.answered()
 	begin := time.Now()
-	// The end is spelt otherwise in the command, which the console echoes, and is another one
-	// each time: vmctl shows what was printed before as well.
-	end := strconv.FormatInt(begin.UnixNano(), 10)
-	x.send("head -c 262144 /dev/zero | tr '\\0' x; echo E''ND" + end + "\n")
-	x.until("END" + end)
+	word, parts := mark()
+	x.send("head -c 262144 /dev/zero | tr '\\0' x; echo " + parts + "\n")
+	x.until(word)
 	return run{wall: time.Since(begin)}
 }
 
