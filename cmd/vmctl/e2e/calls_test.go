@@ -49,4 +49,5 @@ func TestCalls(t *testing.T) {
 		assert.LessOrEqual(t, calls, c.most, "%v on %s: %v", c.args, c.on, link.Procedures())
 		assert.Equal(t, 1, link.Connections(), "%v on %s", c.args, c.on)
 	}
+	pr.ok(t, "-c", far, "down", "--force", "second") // the host is that of other tests, too
 }
