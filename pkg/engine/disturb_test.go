@@ -216,6 +216,7 @@ func lasting(dump string) string {
 // The same act again brings about what an undisturbed one does, a failure takes back what
 // was begun, nothing of somebody else's changes, and no data is lost.
 func TestDisturbedAnywhere(t *testing.T) {
+	t.Parallel()
 	points := 0
 	for _, a := range acts(t) {
 		t.Run(a.name, func(t *testing.T) {

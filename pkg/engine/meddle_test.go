@@ -64,6 +64,7 @@ func meddlings() []meddling {
 // else's stays; no data is lost that they did not delete; and when they are done, up brings
 // about the machine, and down --volumes removes it.
 func TestSomebodyElseMeddlesAnywhere(t *testing.T) {
+	t.Parallel()
 	points := 0
 	for _, a := range acts(t) {
 		t.Run(a.name, func(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 // TestModel carries out random commands on a host in memory and on the model, and compares.
 // A failing sequence is shrunk and printed with its seed. MODEL_CHECKS says how many are tried.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	checks := os.Getenv("MODEL_CHECKS")
 	if checks == "" {
 		checks = "1000"

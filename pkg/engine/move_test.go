@@ -238,6 +238,7 @@ func (p *pair) oneUsable(t *testing.T) (arrived bool) {
 // TestMoveKilled ends moves at each of their calls. Exactly one host has the machine then,
 // and what comes next finishes or takes back.
 func TestMoveKilled(t *testing.T) {
+	t.Parallel()
 	next := map[string]func(t *testing.T, p *pair, arrived bool){
 		"migrate": func(t *testing.T, p *pair, _ bool) {
 			_, err := p.move(p.a, p.b).Run(t.Context(), p.options(engine.WayAuto))

@@ -63,6 +63,7 @@ func pushable(t *testing.T) engine.Wanted {
 }
 
 func TestTheWayOfAnImage(t *testing.T) {
+	t.Parallel()
 	other := errors.Join(engine.ErrOtherWay, errors.New("the host has no shell"))
 	for name, tt := range map[string]struct {
 		p    pusher

@@ -140,6 +140,7 @@ func cutShort(t *testing.T, h *enginetest.Host) (base string, noted int64) {
 
 // TestAnUploadDoesNotGoOn: what cannot be trusted is sent anew.
 func TestAnUploadDoesNotGoOn(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(t *testing.T, h *enginetest.Host, w engine.Wanted, base string){
 		"the image was built anew, and differs in what has arrived": func(t *testing.T, _ *enginetest.Host, w engine.Wanted, _ string) {
 			change(t, w.Image.Path, 3<<20)
@@ -258,6 +259,7 @@ func TestAnImageThatChangesMeanwhileIsNoImage(t *testing.T) {
 // TestKilledAnywhereALargeUploadHeals kills an up, and then the one that goes on with its
 // upload, at every change.
 func TestKilledAnywhereALargeUploadHeals(t *testing.T) {
+	t.Parallel()
 	w, content := large(t)
 	cut := func() *enginetest.Host {
 		h := enginetest.NewHost(enginetest.Options{Remote: true})
