@@ -16,7 +16,7 @@
           version = self.shortRev or "dirty";
           src = self;
           # go tool task vendor-hash writes it after go.sum has changed.
-          vendorHash = "sha256-ssGwkhS/39CRsF9OyowGsGdBSO4tilohCY4zfz2MQzM=";
+          vendorHash = "sha256-a622LOtqxFyiJvOHEBhiUE/0YcWJDpO6Frp2EFLjG9A=";
           subPackages = [ "cmd/vmctl" ];
           # libvirt is opened when it is needed rather than linked, so the build takes
           # no headers; the wrapper says where it is.
