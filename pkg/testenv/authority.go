@@ -76,14 +76,17 @@ func (a *Authority) Issue(name string) (cert, key []byte) {
 		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
 }
 
-// Certify gives a host's QEMU, whose MigrateTLS is seen here as dir, certificates of its address.
+// Certify gives a host's QEMU, whose MigrateTLS is seen here as dir, certificates of its
+// address, for the time of the test: others look for keys that lie about.
 func (a *Authority) Certify(dir, address string) {
 	a.t.Helper()
 	cert, key := a.Issue(address)
 	for name, content := range map[string][]byte{
 		"ca-cert": a.CA, "server-cert": cert, "client-cert": cert, "server-key": key, "client-key": key,
 	} {
+		file := filepath.Join(dir, name+".pem")
 		// QEMU reads them as a user of its own.
-		must(a.t, os.WriteFile(filepath.Join(dir, name+".pem"), content, 0o644))
+		must(a.t, os.WriteFile(file, content, 0o644))
+		a.t.Cleanup(func() { _ = os.Remove(file) })
 	}
 }
