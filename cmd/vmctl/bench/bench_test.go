@@ -97,7 +97,7 @@ func publish(t *testing.T, rounds int, rows []row, amounts []amount, file string
 }
 
 // intro says what the figures are.
-const intro = `Whole processes on one machine with two cores and software emulation, vmctl and the other in turn, %d rounds: median
+const intro = `Whole processes on one machine with two cores and software emulation, vmctl and the other in turn, up to %d rounds (few where one takes long): median
 (least–most) in milliseconds; the ratio is taken round by round. ` + "`go tool task bench`" + ` measures it again.
 
 `
