@@ -187,7 +187,7 @@ func (p *pusher) rebuilt(rounds int) (rows []row, amounts []amount) {
 		}
 		rows = append(rows,
 			compare("push of a rebuilt image, "+line.name+", 20 ms", "`virsh vol-upload --sparse`", line.target, ours, theirs),
-			compare("`up` with it, until the machine runs", "`virsh vol-upload --sparse`", "", ups, theirs))
+			compare("`up` with it, until the machine runs, "+line.name, "`virsh vol-upload --sparse`", "", ups, theirs))
 		if len(amounts) == 0 {
 			amounts = append(amounts, amount{What: "push of a rebuilt image, on the wire", Vmctl: sent, Reference: "`virsh vol-upload --sparse`", Other: theirsSent, Target: "≤ 1/40"})
 		}
