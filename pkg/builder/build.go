@@ -19,29 +19,17 @@ import (
 // The errors are *Error and *fault.Error: Build when nix fails, NotFound when there
 // is no such flake or attribute, Interrupted when ctx was cancelled.
 func (b *Builder) Build(ctx context.Context, ref Ref, rootDir string, refresh bool) (Result, error) {
-	b.emit(ref, progress.Event{Status: progress.Working})
+	show := b.show(ref, "build", "")
 	res, err := b.build(ctx, ref, rootDir, refresh)
 	res.Arch = archOf(res.Drv)
-	var asked *askedError
-	switch {
-	case errors.As(err, &asked):
-		b.emit(ref, progress.Event{Status: progress.Skipped, Detail: notBegun})
-		return Result{}, asked.error
-	case err != nil:
-		b.emit(ref, progress.Event{Status: progress.Failed, Err: err})
+	if err = show.end(err, res.Cached, res.Path); err != nil {
 		return Result{}, err
-	case res.Cached:
-		b.emit(ref, progress.Event{Status: progress.Skipped, Detail: "nothing has changed"})
-	default:
-		b.emit(ref, progress.Event{Status: progress.Done, Detail: res.Path})
 	}
 	return res, nil
 }
 
 // askedError is what Ref.Ask has refused.
 type askedError struct{ error }
-
-const notBegun = "not begun"
 
 // ask asks whether there is a point in going on.
 func (r Ref) ask(ctx context.Context) error {
@@ -52,11 +40,6 @@ func (r Ref) ask(ctx context.Context) error {
 		return &askedError{err}
 	}
 	return nil
-}
-
-func (b *Builder) emit(ref Ref, e progress.Event) {
-	e.ID, e.Text = ref.task(), "build "+ref.subject()
-	b.sink.Emit(e)
 }
 
 func (b *Builder) build(ctx context.Context, ref Ref, rootDir string, refresh bool) (Result, error) {

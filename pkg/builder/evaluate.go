@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"vmctl/pkg/fault"
-	"vmctl/pkg/progress"
 )
 
 // outcome is a function of nix that says what a derivation would build to.
@@ -19,20 +18,10 @@ func (b *Builder) Evaluate(ctx context.Context, ref Ref, refresh bool) (Result, 
 
 // tellEvaluation shows how an evaluation goes.
 func (b *Builder) tellEvaluation(ref Ref, evaluate func() (Result, error)) (Result, error) {
-	tell := func(e progress.Event) {
-		e.ID, e.Text = ref.task(), "evaluate "+ref.subject()
-		b.sink.Emit(e)
-	}
-	tell(progress.Event{Status: progress.Working})
+	show := b.show(ref, "evaluate", "")
 	res, err := evaluate()
-	switch {
-	case err != nil:
-		tell(progress.Event{Status: progress.Failed, Err: err})
+	if err = show.end(err, res.Cached, ""); err != nil {
 		return Result{}, err
-	case res.Cached:
-		tell(progress.Event{Status: progress.Skipped, Detail: "nothing has changed"})
-	default:
-		tell(progress.Event{Status: progress.Done})
 	}
 	return res, nil
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"vmctl/pkg/fault"
-	"vmctl/pkg/progress"
 )
 
 // The ways in which a configuration becomes an image, in the words of wrapper/outputs.nix,
@@ -143,11 +142,10 @@ func (b *Builder) Offers(ctx context.Context, ref Ref) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.emit(ref, progress.Event{Status: progress.Working})
+	show := b.show(ref, "build", "")
 	names, err := b.names(ctx, ref)
 	if err != nil {
-		b.emit(ref, progress.Event{Status: progress.Failed, Err: err})
-		return nil, err
+		return nil, show.end(err, false, "")
 	}
 	slices.Sort(names)
 	return names, nil

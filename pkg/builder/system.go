@@ -93,17 +93,11 @@ func (b *Builder) BuildSystemThere(ctx context.Context, ref Ref, at There, refre
 
 // tellBuild shows how a build of a system goes.
 func (b *Builder) tellBuild(ref Ref, where string, build func() (string, error)) (string, error) {
-	tell := func(e progress.Event) {
-		e.ID, e.Text = ref.task(), "build "+ref.subject()+where
-		b.sink.Emit(e)
-	}
-	tell(progress.Event{Status: progress.Working})
+	show := b.show(ref, "build", where)
 	path, err := build()
-	if err != nil {
-		tell(progress.Event{Status: progress.Failed, Err: err})
+	if err = show.end(err, false, path); err != nil {
 		return "", err
 	}
-	tell(progress.Event{Status: progress.Done, Detail: path})
 	return path, nil
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"vmctl/pkg/fault"
 	"vmctl/pkg/proc"
-	"vmctl/pkg/progress"
 	"vmctl/pkg/ssh"
 )
 
@@ -51,26 +50,10 @@ func (t There) Nix(ctx context.Context) (string, error) {
 // derivations that are copied as far as they are missing. The result stays there, kept by
 // a link of the machine's. A flake that has not changed since costs one question.
 func (b *Builder) BuildThere(ctx context.Context, ref Ref, at There, refresh bool) (Result, Seen, error) {
-	tell := func(e progress.Event) {
-		e.ID, e.Text = ref.task(), "build "+ref.subject()+" on "+at.Host.Name
-		b.sink.Emit(e)
-	}
-	tell(progress.Event{Status: progress.Working})
+	show := b.show(ref, "build", " on "+at.Host.Name)
 	res, seen, err := b.buildThere(ctx, ref, at, refresh)
 	res.Arch = archOf(res.Drv)
-	var asked *askedError
-	switch {
-	case errors.As(err, &asked):
-		tell(progress.Event{Status: progress.Skipped, Detail: notBegun})
-		err = asked.error
-	case err != nil:
-		tell(progress.Event{Status: progress.Failed, Err: err})
-	case res.Cached:
-		tell(progress.Event{Status: progress.Skipped, Detail: "nothing has changed"})
-	default:
-		tell(progress.Event{Status: progress.Done, Detail: seen.Path})
-	}
-	return res, seen, err
+	return res, seen, show.end(err, res.Cached, seen.Path)
 }
 
 func (b *Builder) buildThere(ctx context.Context, ref Ref, at There, refresh bool) (Result, Seen, error) {

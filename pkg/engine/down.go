@@ -143,7 +143,7 @@ func (e *Engine) downPool(ctx context.Context, machine string, pool Pool, needed
 	if !needed || pool.State == PoolActive {
 		return pool, nil
 	}
-	if err := e.apply(ctx, &Plan{Machine: machine, Host: e.Host.URI, Ops: poolOps(pool)}); err != nil {
+	if err := e.makePool(ctx, machine, pool); err != nil {
 		return pool, err
 	}
 	return e.Host.Pools.Pool(ctx)
@@ -156,6 +156,11 @@ func (e *Engine) activatePool(ctx context.Context, machine string) error {
 	if err != nil {
 		return err
 	}
+	return e.makePool(ctx, machine, pool)
+}
+
+// makePool makes of a pool that was looked at an active one.
+func (e *Engine) makePool(ctx context.Context, machine string, pool Pool) error {
 	return e.apply(ctx, &Plan{Machine: machine, Host: e.Host.URI, Ops: poolOps(pool)})
 }
 

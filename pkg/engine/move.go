@@ -219,7 +219,7 @@ func (m *Move) lease(ctx context.Context, s *moveSnapshot, image string) (func()
 	if err != nil {
 		return nil, err
 	}
-	err = m.To.apply(ctx, &Plan{Machine: m.Name, Host: m.To.Host.URI, Ops: poolOps(s.to.pool)})
+	err = m.To.makePool(ctx, m.Name, s.to.pool)
 	var left []string
 	if err == nil {
 		left, err = m.To.Host.Volumes.KnownVolumes(ctx, m.To.leaseOn(image))
