@@ -18,7 +18,7 @@ const module = "vmctl/"
 // arrows are the imports that each package may have of the project's own. Every
 // package stands here: a new one is thought about first. See ARCHITECTURE.md.
 func arrows() map[string][]string {
-	leaves := []string{"pkg/fault", "pkg/progress", "pkg/ansi"}
+	leaves := []string{"pkg/fault", "pkg/progress", "pkg/ansi", "pkg/safefile"}
 	with := func(more ...string) []string { return append(slices.Clone(leaves), more...) }
 	return map[string][]string{
 		"cmd/vmctl": {"pkg/cli"},
@@ -29,7 +29,7 @@ func arrows() map[string][]string {
 		"pkg/libvirt/domainxml": with("pkg/spec"),
 		"pkg/builder":           with("pkg/engine", "pkg/spec", "pkg/proc", "pkg/ssh", "images"),
 		"pkg/image":             with("pkg/engine", "pkg/spec", "pkg/proc", "pkg/image/cache", "pkg/image/checksum", "pkg/image/fetch"),
-		"pkg/image/cache":       {},
+		"pkg/image/cache":       {"pkg/safefile"},
 		"pkg/image/checksum":    with(),
 		"pkg/image/fetch":       with("pkg/spec", "pkg/image/cache", "pkg/image/checksum"),
 		"pkg/delta":             {},
@@ -53,6 +53,7 @@ func arrows() map[string][]string {
 
 		"pkg/fault":    {"pkg/progress", "pkg/ansi"},
 		"pkg/progress": {},
+		"pkg/safefile": {},
 		"pkg/ansi":     {},
 
 		"images":          {},

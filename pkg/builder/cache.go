@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
+	"vmctl/pkg/safefile"
 )
 
 // cacheVersion changes whenever an entry of an older vmctl may mean something else.
@@ -140,5 +140,5 @@ func (c cacheEntry) store(before, after fingerprint, res Result, size int64) {
 	if err != nil || os.MkdirAll(filepath.Dir(c.file), 0o700) != nil {
 		return
 	}
-	_ = renameio.WriteFile(c.file, data, 0o600, renameio.WithTempDir(filepath.Dir(c.file)))
+	_ = safefile.Write(c.file, data)
 }

@@ -15,10 +15,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"vmctl/images"
 	"vmctl/pkg/fault"
+	"vmctl/pkg/safefile"
 )
 
 // wrapperAge is how long a wrapper that nobody uses is kept. It is a few files, made
@@ -175,7 +174,7 @@ func ensure(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, data, 0o600, renameio.WithTempDir(filepath.Dir(path)))
+	return safefile.Write(path, data)
 }
 
 // sweep removes wrappers that were last used before a time.

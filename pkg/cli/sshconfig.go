@@ -14,6 +14,7 @@ import (
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
+	"vmctl/pkg/safefile"
 	"vmctl/pkg/spec"
 )
 
@@ -217,7 +218,7 @@ func (c *call) installSSHConfig(text string, names []string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fault.New(fault.Other, "cannot keep ssh's configuration: %w", err)
 	}
-	if err := renameio.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := safefile.Write(file, []byte(text)); err != nil {
 		return fault.New(fault.Other, "cannot keep ssh's configuration: %w", err)
 	}
 	config, include, added, err := c.changeInclude(func(include string, lines []string) []string {
@@ -311,6 +312,7 @@ func changeLines(path string, change func(lines []string) []string) (bool, error
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return false, failed(err)
 	}
+	// Not vmctl's own directory: nothing there may have a name that somebody knows before.
 	if err := renameio.WriteFile(path, []byte(after), mode); err != nil {
 		return false, failed(err)
 	}

@@ -13,9 +13,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
 	"vmctl/pkg/fault"
+	"vmctl/pkg/safefile"
 )
 
 const (
@@ -98,7 +97,7 @@ func (k Known) Learn(keys []HostKey) error {
 	}
 	err := os.MkdirAll(filepath.Dir(k.Path), 0o700)
 	if err == nil {
-		err = renameio.WriteFile(k.Path, []byte(lines.String()), 0o600, renameio.WithTempDir(filepath.Dir(k.Path)))
+		err = safefile.Write(k.Path, []byte(lines.String()))
 	}
 	if err != nil {
 		return fault.New(fault.Other, "the ssh host key cannot be kept: %w", err).
@@ -109,7 +108,7 @@ func (k Known) Learn(keys []HostKey) error {
 
 // Forget removes the file.
 func (k Known) Forget() error {
-	if err := os.Remove(k.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := safefile.Remove(k.Path); err != nil {
 		return fault.New(fault.Other, "the known ssh host key cannot be removed: %w", err)
 	}
 	return nil

@@ -9,9 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
 	"vmctl/pkg/fault"
+	"vmctl/pkg/safefile"
 	"vmctl/pkg/spec"
 )
 
@@ -168,7 +167,7 @@ func (f *File) write() error {
 	}
 	err := os.MkdirAll(filepath.Dir(f.path), 0o700)
 	if err == nil {
-		err = renameio.WriteFile(f.path, []byte(text), 0o600)
+		err = safefile.Write(f.path, []byte(text))
 	}
 	if err != nil {
 		return fault.New(fault.Other, "the list of hosts cannot be written: %w", err).WithHint("check that %s can be written to", filepath.Dir(f.path))

@@ -13,11 +13,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
 	"vmctl/pkg/ansi"
 	"vmctl/pkg/progress"
+	"vmctl/pkg/safefile"
 )
 
 // racy is how old a file's times must be before its digest is remembered: a write
@@ -170,5 +170,5 @@ func remember(cache string, r remembered) {
 	if os.MkdirAll(filepath.Dir(path), 0o700) != nil {
 		return
 	}
-	_ = renameio.WriteFile(path, fmt.Appendln(data), 0o600, renameio.WithTempDir(filepath.Dir(path)))
+	_ = safefile.Write(path, fmt.Appendln(data))
 }

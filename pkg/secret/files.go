@@ -1,12 +1,13 @@
 package secret
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
-
 	"vmctl/pkg/fault"
+	"vmctl/pkg/safefile"
 )
 
 // create writes a file that only its owner reads, whole or not at all; it matches
@@ -16,23 +17,11 @@ func create(file string, content []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return unwritable(dir, err)
 	}
-	temporary, err := os.CreateTemp(dir, ".new-*") // 0600
-	if err != nil {
-		return unwritable(dir, err)
-	}
-	defer func() { _ = os.Remove(temporary.Name()) }()
-	_, err = temporary.Write(content)
-	if err == nil {
-		err = temporary.Sync()
-	}
-	if closed := temporary.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
+	err := safefile.Create(file, content)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return unwritable(file, err)
 	}
-	// A link never replaces what is there.
-	return os.Link(temporary.Name(), file)
+	return err
 }
 
 // replace writes a file that only its owner reads, whole or not at all.
@@ -40,7 +29,7 @@ func replace(file string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return unwritable(file, err)
 	}
-	if err := renameio.WriteFile(file, content, 0o600, renameio.WithTempDir(filepath.Dir(file))); err != nil {
+	if err := safefile.Write(file, content); err != nil {
 		return unwritable(file, err)
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
+	"vmctl/pkg/safefile"
 )
 
 // Client names, in eight letters and digits, those vmctl that share the locks of a host:
@@ -20,7 +20,7 @@ func (d Dirs) Client(hostname, hostURI string) string {
 		// then a stranger's, which is safe.
 		seed = []byte(rand.Text())
 		if os.MkdirAll(d.State, 0o700) == nil {
-			_ = renameio.WriteFile(file, seed, 0o600, renameio.WithTempDir(d.State))
+			_ = safefile.Write(file, seed)
 		}
 	}
 	// A home directory may be on several machines, and their locks are not.

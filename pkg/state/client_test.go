@@ -34,3 +34,13 @@ func TestAClientThatCannotBeRemembered(t *testing.T) {
 	first := dirs.Client("laptop", "qemu:///system")
 	assert.NotEqual(t, first, dirs.Client("laptop", "qemu:///system"))
 }
+
+func TestAClientThatWasKilledLeavesNothing(t *testing.T) {
+	dirs := state.Dirs{State: t.TempDir(), Runtime: "/run"}
+	require.NoError(t, os.WriteFile(filepath.Join(dirs.State, ".client.new"), []byte("half"), 0o600))
+	dirs.Client("laptop", "qemu:///system")
+	left, err := os.ReadDir(dirs.State)
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	assert.Equal(t, "client", left[0].Name())
+}

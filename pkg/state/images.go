@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"vmctl/pkg/fault"
+	"vmctl/pkg/safefile"
 )
 
 // Notes are small files about things that have a name, such as where images came from.
@@ -29,7 +30,6 @@ func (d Dirs) Reports(hostURI string) Notes {
 
 const (
 	noteSuffix  = ".json"
-	unfinished  = ".new"
 	maxNote     = 64 << 10
 	maxNoteName = 200
 )
@@ -58,15 +58,7 @@ func (n Notes) Write(name string, data []byte) error {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return err
 	}
-	// Beside it and always under one name: what a kill leaves there, the next write replaces. Two
-	// that write at once may spoil the note, which is then as good as lost.
-	if err := os.WriteFile(file+unfinished, data, 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(file+unfinished, file); !os.IsNotExist(err) {
-		return err
-	}
-	return nil
+	return safefile.Write(file, data)
 }
 
 // Names are the names that there are notes about.
@@ -84,8 +76,7 @@ func (n Notes) Names() []string {
 // Remove removes the note about a name.
 func (n Notes) Remove(name string) {
 	if file, ok := n.file(name); ok {
-		_ = os.Remove(file)
-		_ = os.Remove(file + unfinished)
+		_ = safefile.Remove(file)
 	}
 }
 

@@ -141,7 +141,7 @@ func TestALockDirectoryThatCannotBeMade(t *testing.T) {
 func TestNotesLeaveNothing(t *testing.T) {
 	dir := t.TempDir()
 	notes := state.Dirs{State: dir}.Images()
-	left := filepath.Join(dir, "images", "nix-1.json.new")
+	left := filepath.Join(dir, "images", ".nix-1.json.new")
 	require.NoError(t, notes.Write("nix-1", []byte("one")))
 	require.NoError(t, os.WriteFile(left, []byte("half of a lo"), 0o600))
 	assert.Equal(t, []string{"nix-1"}, notes.Names())

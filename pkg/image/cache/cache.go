@@ -10,8 +10,9 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
+
+	"vmctl/pkg/safefile"
 )
 
 // Dir is the directory of a cache; it need not exist.
@@ -109,7 +110,7 @@ func (d Dir) Confirm(key, sha256, from string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	if err := renameio.WriteFile(d.Path(key)+sidecar, data, 0o600, renameio.WithTempDir(string(d))); err != nil {
+	if err := safefile.Write(d.Path(key)+sidecar, data); err != nil {
 		return Entry{}, err
 	}
 	return Entry{Path: d.Path(key), Size: now.Size, SHA256: sha256, From: from}, nil
@@ -132,7 +133,7 @@ func (d Dir) Note(key string, v any) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(d.Part(key)+sidecar, data, 0o600, renameio.WithTempDir(string(d)))
+	return safefile.Write(d.Part(key)+sidecar, data)
 }
 
 // Noted reads what Note kept; false when there is nothing that can be believed.
