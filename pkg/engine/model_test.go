@@ -85,6 +85,8 @@ func (s *inMemory) Disturbed(r *rapid.T, do func(context.Context, *engine.Engine
 	s.h.Mend()
 }
 
+func (s *inMemory) MayKeepDisks() bool { return false }
+
 func (s *inMemory) Boots(r *rapid.T, machine string) {
 	disk, err := s.h.Volume(context.Background(), engine.RootVolume(machine))
 	require.NoError(r, err)

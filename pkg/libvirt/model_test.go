@@ -128,6 +128,9 @@ func (s *realHost) Disturbed(r *rapid.T, do func(context.Context, *engine.Engine
 	s.link.Forget()
 }
 
+// MayKeepDisks is true: what runs is no system that knows of disks.
+func (s *realHost) MayKeepDisks() bool { return true }
+
 // Boots notes nothing: what runs cannot be written to by anybody else.
 func (s *realHost) Boots(*rapid.T, string) {}
 

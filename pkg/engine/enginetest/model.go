@@ -27,6 +27,8 @@ type Subject interface {
 	// Disturbed does something that is cut short in the middle.
 	Disturbed(r *rapid.T, do func(context.Context, *engine.Engine) error)
 
+	// MayKeepDisks says that guests need not let go of a disk that is taken from them while they run.
+	MayKeepDisks() bool
 	// Boots is told of each root disk that a guest has begun to write to.
 	Boots(r *rapid.T, machine string)
 	// Write puts something into a data volume, and Written says whether what was put into a
@@ -147,6 +149,10 @@ func (w *world) up(r *rapid.T) {
 		require.Equal(r, fault.Refused, fault.KindOf(err), "%s: %v", why, err)
 		return
 	}
+	if w.s.MayKeepDisks() && fault.KindOf(err) == fault.Timeout && m.takesDisks(wanted) {
+		w.halfway(r, m, wanted)
+		return
+	}
 	require.NoError(r, err)
 	same := m.disk > 0 && m.image == wanted.Image.ID && m.disk <= wanted.Machine.Disk
 	m.defined, m.running, m.booted, m.image, m.disk, m.has = true, true, true, wanted.Image.ID, wanted.Machine.Disk, nil
@@ -165,6 +171,34 @@ func (w *world) up(r *rapid.T) {
 	again, err := w.s.Engine().Plan(context.Background(), wanted, engine.Options{})
 	require.NoError(r, err)
 	require.Empty(r, again.Ops, "a second up has nothing to do")
+}
+
+// takesDisks says that a definition takes a data volume from the guest while it runs.
+func (m *modelled) takesDisks(wanted engine.Wanted) bool {
+	return m.running && slices.ContainsFunc(m.has, func(v string) bool {
+		return !slices.ContainsFunc(wanted.Machine.Volumes, func(has spec.Volume) bool { return has.Name == v })
+	})
+}
+
+// halfway follows an up that ended when the guest did not let go of a disk: what had grown before is larger, and what
+// a run before it made is there.
+func (w *world) halfway(r *rapid.T, m *modelled, wanted engine.Wanted) {
+	grown := func(volume string, was, to spec.Size) spec.Size {
+		v, err := w.s.Host().Volumes.Volume(context.Background(), volume)
+		if fault.KindOf(err) == fault.NotFound {
+			return was // compare says when it should be there
+		}
+		require.NoError(r, err)
+		require.Contains(r, []spec.Size{was, to}, v.Capacity, volume)
+		return v.Capacity
+	}
+	name := wanted.Machine.Name
+	m.disk = grown(engine.RootVolume(name), m.disk, wanted.Machine.Disk)
+	for _, v := range wanted.Machine.Volumes {
+		if size := grown(engine.DataVolume(name, v.Name), w.volumes[name+"/"+v.Name], v.Size); size > 0 {
+			w.volumes[name+"/"+v.Name] = size
+		}
+	}
 }
 
 func (w *world) plan(r *rapid.T) {
