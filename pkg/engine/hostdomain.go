@@ -41,6 +41,10 @@ type Domain struct {
 	// of them that have a serial.
 	Disks    []string
 	Attached []Disk
+	// EFI says that the persistent definition has UEFI firmware; Vars is the file of that one's variables,
+	// empty where libvirt chooses it at each start.
+	EFI  bool
+	Vars string
 	// ManagedSave says that a saved memory image exists.
 	ManagedSave bool
 }

@@ -525,4 +525,9 @@ func TestSecureBootHasVariablesOfItsOwn(t *testing.T) {
 	secure := vars(func(c *world) { c.w.Machine.SecureBoot = true })
 	assert.Equal(t, poolDir+"/"+VarsVolume("example", false), efi)
 	assert.NotEqual(t, efi, secure)
+	for _, chosen := range []string{"", "/var/lib/libvirt/qemu/nvram/example_VARS.fd"} {
+		libvirts := func(c *world) { c.s.domain.EFI, c.s.domain.Vars = true, chosen }
+		assert.Equal(t, chosen, vars(libvirts), "what libvirt chose before stays")
+		assert.Equal(t, secure, vars(func(c *world) { libvirts(c); c.w.Machine.SecureBoot = true }))
+	}
 }

@@ -262,10 +262,19 @@ func (p *planner) definition() (Definition, error) {
 	d := Definition{
 		UUID: UUID(m.Name), Machine: m, Arch: host.Arch, Disks: append(disks, p.mediaDisks(target)...),
 		Root: target + "/" + RootVolume(m.Name), Base: p.base, Log: target + "/" + LogVolume(m.Name),
-		Vars:   target + "/" + VarsVolume(m.Name, m.SecureBoot),
+		Vars:   p.vars(target, m),
 		Record: record,
 	}
 	return d, p.decide(&d)
+}
+
+// vars is the file of the firmware's variables. Where libvirt chose it, as for the first vmctl there was, it stays: it
+// holds what the guest wrote there, and only undefining such a definition removes it.
+func (p *planner) vars(target string, m spec.Machine) string {
+	if d := p.s.domain; d != nil && d.EFI && !m.SecureBoot && (d.Vars == "" || path.Base(d.Vars) == m.Name+"_VARS.fd") {
+		return d.Vars
+	}
+	return target + "/" + VarsVolume(m.Name, m.SecureBoot)
 }
 
 func (p *planner) autostart(on bool) {

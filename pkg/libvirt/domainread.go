@@ -3,6 +3,7 @@ package libvirt
 import (
 	"context"
 	"encoding/xml"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 	golibvirt "libvirt.org/go/libvirt"
@@ -20,6 +21,10 @@ type domainXML struct {
 		// Nested, because encoding/xml holds every element of an a>b path to the namespace.
 		Record []record `xml:"urn:vmctl:machine machine"`
 	} `xml:"metadata"`
+	OS struct {
+		Firmware string `xml:"firmware,attr"`
+		Vars     string `xml:"nvram"`
+	} `xml:"os"`
 	Memory  amount `xml:"memory"`
 	Current amount `xml:"currentMemory"`
 	VCPU    struct {
@@ -157,6 +162,7 @@ func readDomain(d *golibvirt.Domain) (*engine.Domain, error) {
 	out.Name, out.UUID, out.Record, out.Transient = config.Name, config.UUID, record, !persistent
 	out.Memory, out.CPUs = config.memory(record), config.cpus()
 	out.Disks, out.Attached = config.files(), config.attached()
+	out.EFI, out.Vars = config.OS.Firmware == "efi", strings.TrimSpace(config.OS.Vars)
 	if !out.State.Active() {
 		// Only a domain that is off can have a saved image to start from; drivers that
 		// know none have none.

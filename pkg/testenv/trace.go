@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -38,6 +39,9 @@ func Trace(cmd *exec.Cmd, at func(Point) error) (syscall.WaitStatus, error) {
 	// The kernel takes ptrace requests from the thread alone that started the program.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	defer onOneCPU()()
+	// The program would count that processor alone, and take turns where it does things at once.
+	cmd.Env = append(cmd.Environ(), "GOMAXPROCS="+strconv.Itoa(runtime.NumCPU()))
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
@@ -53,6 +57,20 @@ func Trace(cmd *exec.Cmd, at func(Point) error) (syscall.WaitStatus, error) {
 		return ws, err
 	}
 	return ws, cmd.Process.Release()
+}
+
+// onOneCPU keeps the thread, and what it starts, on the processor where it is: tracer and
+// program wake each other at each system call, which takes much longer from one processor to another.
+func onOneCPU() (undo func()) {
+	var all, one unix.CPUSet
+	var cpu uint32
+	_, _, errno := unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&cpu)), 0, 0)
+	if errno != 0 || unix.SchedGetaffinity(0, &all) != nil {
+		return func() {}
+	}
+	one.Set(int(cpu))
+	_ = unix.SchedSetaffinity(0, &one) // it works without, only slower
+	return func() { _ = unix.SchedSetaffinity(0, &all) }
 }
 
 type tracer struct {

@@ -80,11 +80,6 @@ func TestUpgrade(t *testing.T) {
 				qemuIO(t, "read "+patterned, data)
 			}
 			pr.ok(t, "down", "--volumes", "--yes", "old")
-			if name == "first" {
-				// The firmware's variables lay where libvirt put them; only undefining would have taken
-				// them along, with the guest's snapshots.
-				require.NoError(t, os.Remove(filepath.Join(p.nvram, "old_VARS.fd")))
-			}
 			p.nothingLeft(t, before)
 		})
 	}
