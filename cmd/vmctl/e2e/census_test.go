@@ -39,6 +39,9 @@ var harmless = regexp.MustCompile(strings.Join([]string{
 	`/\.local/state/vmctl/(?:client|images/[a-z0-9-]+\.json)$`,
 }, "|"))
 
+// unfinished are files that a kill leaves beside what it keeps from being written, wherever that is.
+var unfinished = regexp.MustCompile(`/\.[^/]+\.new$`)
+
 func (p *person) places() []string {
 	return []string{p.home, p.pool, p.nvram, p.locks, "/run/tmp", "/var/tmp", "/tmp", "/var/lib/libvirt/qemu", "/etc/libvirt/qemu",
 		"/var/lib/libvirt/swtpm", "/var/lib/libvirt/dnsmasq", "/etc/libvirt/secrets", "/etc/libvirt/storage"}
@@ -48,12 +51,13 @@ func (p *person) places() []string {
 func (p *person) look(t *testing.T) census {
 	t.Helper()
 	all := map[string]bool{}
-	for name := range strings.FieldsSeq(p.virsh(t, "list", "--all", "--name")) {
+	for name := range strings.FieldsSeq(p.ask(t, "list --all --name")) {
 		all["domain "+name] = true
 	}
 	for _, place := range p.places() {
 		shallow := place == "/run/tmp" || place == "/var/tmp" || place == "/tmp"
-		err := filepath.WalkDir(place, func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(p.root+place, func(path string, d fs.DirEntry, err error) error {
+			path = strings.TrimPrefix(path, p.root)
 			switch {
 			case os.IsNotExist(err):
 				return nil
@@ -63,7 +67,9 @@ func (p *person) look(t *testing.T) census {
 				return nil
 			case shallow && !strings.Contains(path, "vmctl") && (place != "/run/tmp" || !strings.HasPrefix(d.Name(), ".")):
 				// Somebody else's: the whole machine shares these.
-			case !d.IsDir() && d.Type()&fs.ModeSocket == 0 && !harmless.MatchString(path):
+			case place == "/run/tmp" && d.IsDir():
+				all["directory "+path] = true
+			case !d.IsDir() && d.Type()&fs.ModeSocket == 0 && (!harmless.MatchString(path) || unfinished.MatchString(path)):
 				all["file "+path] = true
 			}
 			if shallow && d.IsDir() && path != place {

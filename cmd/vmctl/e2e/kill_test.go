@@ -3,8 +3,11 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,9 +18,8 @@ import (
 	"vmctl/pkg/testenv"
 )
 
-// sample says which points are tried: all of them in KILL_ROUNDS rounds, or without that
-// variable a few, and others each day; KILL_SEED tries the same ones again. With KILL_EVERY
-// vmctl is killed at every so many-th point, of which KILL_SEED says which: a part of a round.
+// sample says which points are tried: all of them in KILL_ROUNDS rounds, or every so many-th by KILL_EVERY, of
+// which KILL_SEED says which: a part of a round. Without either, the scenarios say how many, and each day tries others.
 type sample struct {
 	rounds, every, seed int
 }
@@ -40,9 +42,9 @@ func sampling(t *testing.T) sample {
 	return s
 }
 
-// of picks about so many of the points from 1 to n.
-func (s sample) of(n, few int) []int {
-	all := []int{}
+// of picks points from 1 to n: every so many-th, unless the environment says otherwise.
+func (s sample) of(n, every int) []int {
+	var all []int
 	if s.rounds > 0 {
 		for range s.rounds {
 			for k := 1; k <= n; k++ {
@@ -51,10 +53,13 @@ func (s sample) of(n, few int) []int {
 		}
 		return all
 	}
-	every := max(1, (n+few-1)/few)
-	if s.every > 0 && few > 1 {
+	if s.every > 0 {
 		every = s.every
 	}
+	if every == 0 {
+		return nil
+	}
+	every = min(every, n)
 	for k := 1 + s.seed%every; k <= n; k += every {
 		all = append(all, k)
 	}
@@ -70,43 +75,63 @@ func TestStoppedAnywhere(t *testing.T) {
 	s, points := newStage(t), sampling(t)
 	for _, sc := range scenarios() {
 		t.Run(sc.name, func(t *testing.T) {
-			sc.ready(t, s.project)
-			n, calls := 0, map[string]int{}
-			r, _ := s.traced(t, s.args(sc, sc.command...), func(p testenv.Point) error {
-				n = p.N
-				calls[p.Call]++
-				return nil
-			})
-			require.Zero(t, r.code, r.err)
-			want := s.p.settled(t, "victim")
-			s.clean(t, sc)
-			t.Logf("%s has %d points: %v", sc.name, n, calls)
-			for _, k := range points.of(n, 3) {
-				s.kill(t, sc, k, want)
-			}
-			for _, k := range points.of(n, 1) {
-				s.interrupt(t, sc, k, want)
-			}
-			if points.rounds > 0 { // else TestHostLostInTheMiddle does that
-				for _, k := range points.of(n, 1) {
-					s.restart(t, sc, k, want)
-				}
+			u := s.undisturbed(t, sc)
+			for _, way := range []struct {
+				name  string
+				every int
+				at    func(*testing.T, scenario, int, string) bool
+			}{{"killed", sc.killed, s.kill}, {"interrupted", sc.interrupted, s.interrupt}, {"restarted", 0, s.restart}} {
+				t.Run(way.name, func(t *testing.T) {
+					tried, reached := points.of(u.points, way.every), 0
+					for _, k := range tried {
+						t.Run(strconv.Itoa(k), func(t *testing.T) {
+							t.Cleanup(func() { s.mend(t) })
+							if way.at(t, sc, k, u.state) {
+								reached++
+							}
+						})
+					}
+					t.Logf("%s, %s: %d points tried, %d of them reached", sc.name, way.name, len(tried), reached)
+					assert.GreaterOrEqual(t, reached, len(tried)-1-len(tried)/10, "other runs have other points than the undisturbed one")
+				})
 			}
 		})
 	}
 }
 
-// becomes demands a state of what a command has brought about that has ended.
-func (s *stage) becomes(t *testing.T, want string, told ...any) {
+// course is how a scenario goes when nothing disturbs it.
+type course struct {
+	points int
+	state  string
+}
+
+func (s *stage) undisturbed(t *testing.T, sc scenario) course {
 	t.Helper()
-	if s.p.state(t, "victim") != want {
-		assert.Equal(t, want, s.p.settled(t, "victim"), told...)
+	sc.ready(t, s)
+	u, calls := course{}, map[string]int{}
+	r, _ := s.traced(t, s.args(sc, sc.command...), func(p testenv.Point) error {
+		u.points = p.N
+		calls[p.Call]++
+		return nil
+	})
+	require.Zero(t, r.code, r.err)
+	u.state = s.settled(t, sc)
+	s.clean(t, sc)
+	t.Logf("%s has %d points: %v", sc.name, u.points, calls)
+	return u
+}
+
+// becomes demands a state of what a command has brought about that has ended.
+func (s *stage) becomes(t *testing.T, sc scenario, want string, told ...any) {
+	t.Helper()
+	if s.state(t, sc) != want {
+		assert.Equal(t, want, s.settled(t, sc), told...)
 	}
 }
 
-func (s *stage) kill(t *testing.T, sc scenario, k int, want string) {
+func (s *stage) kill(t *testing.T, sc scenario, k int, want string) bool {
 	t.Helper()
-	sc.ready(t, s.project)
+	sc.ready(t, s)
 	var at testenv.Point
 	_, ws := s.traced(t, s.args(sc, sc.command...), func(p testenv.Point) error {
 		if at = p; p.N == k {
@@ -117,16 +142,20 @@ func (s *stage) kill(t *testing.T, sc scenario, k int, want string) {
 	if !ws.Signaled() {
 		require.Zero(t, ws.ExitStatus()) // it was through with fewer calls
 	}
-	s.p.settled(t, "victim")
+	s.settled(t, sc)
+	if sc.killedAt != nil {
+		sc.killedAt(t, s, k)
+	}
 	s.ok(t, s.args(sc, sc.command...)...)
-	s.becomes(t, want, "killed at point %d, %s", k, at.Call)
+	s.becomes(t, sc, want, "killed at point %d, %s", k, at.Call)
 	s.clean(t, sc)
+	return at.N == k
 }
 
 // restart kills libvirtd and starts it again while vmctl stands still at a point.
-func (s *stage) restart(t *testing.T, sc scenario, k int, want string) {
+func (s *stage) restart(t *testing.T, sc scenario, k int, want string) bool {
 	t.Helper()
-	sc.ready(t, s.project)
+	sc.ready(t, s)
 	var at testenv.Point
 	r, _ := s.traced(t, s.args(sc, sc.command...), func(p testenv.Point) error {
 		if p.N == k {
@@ -137,19 +166,42 @@ func (s *stage) restart(t *testing.T, sc scenario, k int, want string) {
 		return nil
 	})
 	told := []any{"libvirtd was restarted at point %d, %s: code %d\n%s", k, at.Call, r.code, r.err}
-	require.Contains(t, []int{0, 6}, r.code, told...)
-	if r.code != 0 {
-		assert.Contains(t, r.err, "hint:", told...)
+	switch {
+	case libraryCrashed(t, r):
+		t.Logf("libvirt's library crashed at point %d, %s", k, at.Call)
+		s.settled(t, sc)
+	default:
+		require.Contains(t, []int{0, 6}, r.code, told...)
+		if r.code != 0 {
+			assert.Contains(t, r.err, "hint:", told...)
+		}
 	}
 	s.ok(t, s.args(sc, sc.command...)...)
-	s.becomes(t, want, told...)
+	s.becomes(t, sc, want, told...)
 	s.clean(t, sc)
+	return at.N == k
 }
 
-func (s *stage) interrupt(t *testing.T, sc scenario, k int, want string) {
+// libraryCrashed says that vmctl died of a fault that libvirt's client library had before version 10.4 (CVE-2024-4418): when
+// a connection breaks while several threads wait on it, one of them may write where another's stack was. Nobody can
+// catch that; it is as if vmctl had been killed there, and has to heal as that does.
+func libraryCrashed(t *testing.T, r result) bool {
 	t.Helper()
-	sc.ready(t, s.project)
-	start := s.p.state(t, "victim")
+	if r.code != 2 || !strings.Contains(r.err, "SIGSEGV") || !strings.Contains(r.err, "signal arrived during cgo execution") {
+		return false
+	}
+	out, err := exec.Command("virsh", "--version").Output()
+	require.NoError(t, err)
+	var major, minor int
+	_, err = fmt.Sscanf(string(out), "%d.%d", &major, &minor)
+	require.NoError(t, err)
+	return major < 10 || major == 10 && minor < 4
+}
+
+func (s *stage) interrupt(t *testing.T, sc scenario, k int, want string) bool {
+	t.Helper()
+	sc.ready(t, s)
+	start := s.state(t, sc)
 	var at testenv.Point
 	r, _ := s.traced(t, s.args(sc, sc.command...), func(p testenv.Point) error {
 		if p.N != k {
@@ -160,7 +212,7 @@ func (s *stage) interrupt(t *testing.T, sc scenario, k int, want string) {
 	})
 	told := []any{"interrupted at point %d, %s: code %d\n%s", k, at.Call, r.code, r.err}
 	require.Contains(t, []int{0, 130}, r.code, told...)
-	now := s.p.settled(t, "victim")
+	now := s.settled(t, sc)
 	switch {
 	case r.code == 0:
 		assert.Equal(t, want, now, told...)
@@ -168,6 +220,7 @@ func (s *stage) interrupt(t *testing.T, sc scenario, k int, want string) {
 		assert.Equal(t, start, now, told...)
 	}
 	s.ok(t, s.args(sc, sc.command...)...)
-	s.becomes(t, want, told...)
+	s.becomes(t, sc, want, told...)
 	s.clean(t, sc)
+	return at.N == k
 }

@@ -21,11 +21,14 @@ import (
 // person is a user of the host, with the libvirt connection that vmctl takes for them.
 type person struct {
 	name, uri, home string
+	// root is where the files of the host lie, for one that is not this one.
+	root string
 	// pool and nvram are directories of their libvirt's; locks is where vmctl locks.
 	pool, nvram, locks string
 	// bin is a directory in front of PATH: vmctl, and a nix that counts its starts.
-	bin string
-	nix []string
+	bin   string
+	nix   []string
+	asked virshes
 }
 
 // root uses the system connection.
@@ -66,6 +69,8 @@ func (p *person) equip(t *testing.T) *person {
 	require.NoError(t, err)
 	p.bin = testenv.Dir(t, p.owner())
 	t.Cleanup(func() { p.tidy(t) })
+	p.asked = virshes{}
+	t.Cleanup(func() { p.asked.end() })
 	counting := "#!/bin/sh\necho \"$*\" >>" + p.nixLog() + "\nexec " + real + " \"$@\"\n"
 	require.NoError(t, os.WriteFile(filepath.Join(p.bin, "nix"), []byte(counting), 0o755))
 	require.NoError(t, os.Symlink(os.Getenv(binaryVar), filepath.Join(p.bin, "vmctl")))

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -19,8 +20,8 @@ import (
 // scenario is a command that gets disturbed. Adding one is a line in scenarios.
 type scenario struct {
 	name string
-	// ready takes the machine victim from "not there" to where the command begins.
-	ready func(t *testing.T, pr *project)
+	// ready takes the machine from "not there" to where the command begins.
+	ready func(t *testing.T, s *stage)
 	// command is what is disturbed, and run again.
 	command []string
 	// remote runs it on a host that shares no files with the client.
@@ -29,46 +30,72 @@ type scenario struct {
 	back bool
 	// after removes what down does not.
 	after []string
+	// moves says that the command takes the machine mover to the stage's other host, in place of what victim is for.
+	moves bool
+	// killedAt looks at what a kill has left, before the command is run again.
+	killedAt func(t *testing.T, s *stage, k int)
+	// killed and interrupted say at every how many-th point that is tried on each change.
+	killed, interrupted int
 }
 
 func scenarios() []scenario {
 	up := []string{"up", "--no-wait", "victim"}
-	define := func(lines ...string) func(*testing.T, *project) {
-		return func(t *testing.T, pr *project) { pr.machine(t, "victim", append(lines, "volumes: {data: 64MiB}")...) }
+	define := func(lines ...string) func(*testing.T, *stage) {
+		return func(t *testing.T, s *stage) { s.machine(t, "victim", append(lines, "volumes: {data: 64MiB}")...) }
 	}
 	first := define("disk: 256MiB", "firmware: efi", "tpm: true")
-	running := func(then func(*testing.T, *project)) func(*testing.T, *project) {
-		return func(t *testing.T, pr *project) {
-			first(t, pr)
-			pr.ok(t, up...)
-			then(t, pr)
+	// The first in a home directory: what it writes there is made anew.
+	cold := func(ready func(*testing.T, *stage)) func(*testing.T, *stage) {
+		return func(t *testing.T, s *stage) {
+			require.NoError(t, os.RemoveAll(filepath.Join(s.p.home, ".cache/vmctl")))
+			ready(t, s)
+		}
+	}
+	running := func(then func(*testing.T, *stage)) func(*testing.T, *stage) {
+		return func(t *testing.T, s *stage) {
+			first(t, s)
+			s.ok(t, up...)
+			then(t, s)
 		}
 	}
 	file := define("image: ./disk.img")
 	return []scenario{
-		{name: "up", ready: first, command: up, back: true},
-		{name: "push", ready: file, command: up, remote: true, back: true},
-		{name: "replace", ready: running(func(t *testing.T, pr *project) {
-			pr.ok(t, "stop", "--force", "victim")
-			define("disk: 128MiB", "firmware: efi", "tpm: true")(t, pr)
-		}), command: []string{"up", "--no-wait", "--replace", "victim"}},
-		{name: "grow", ready: running(define("disk: 512MiB", "firmware: efi", "tpm: true")), command: up},
-		{name: "volume resize", ready: func(t *testing.T, pr *project) {
-			define()(t, pr)
-			pr.ok(t, "volume", "create", "victim/spare", "64MiB")
-		}, command: []string{"volume", "resize", "victim/spare", "128MiB"}, after: []string{"volume", "rm", "--yes", "victim/spare"}},
-		{name: "down", ready: running(func(*testing.T, *project) {}), command: []string{"down", "--force", "victim"}},
+		{name: "up", ready: cold(first), command: up, back: true, killed: 5, interrupted: 40},
+		{name: "push", ready: cold(file), command: up, remote: true, back: true, killed: 40, interrupted: 80},
+		{name: "replace", ready: running(func(t *testing.T, s *stage) {
+			s.ok(t, "stop", "--force", "victim")
+			define("disk: 128MiB", "firmware: efi", "tpm: true")(t, s)
+		}), command: []string{"up", "--no-wait", "--replace", "victim"}, killed: 40, interrupted: 80},
+		{name: "grow", ready: running(define("disk: 512MiB", "firmware: efi", "tpm: true")), command: up, killed: 40, interrupted: 80},
+		{name: "volume resize", ready: func(t *testing.T, s *stage) {
+			define()(t, s)
+			s.ok(t, "volume", "create", "victim/spare", "64MiB")
+		}, command: []string{"volume", "resize", "victim/spare", "128MiB"}, after: []string{"volume", "rm", "--yes", "victim/spare"}, killed: 40, interrupted: 80},
+		{name: "down", ready: running(func(*testing.T, *stage) {}), command: []string{"down", "--force", "victim"}, killed: 5, interrupted: 40},
+		{name: "migrate", ready: readyToMove, command: []string{"migrate", "--cold", mover, "server"}, moves: true, killedAt: usableOnce, killed: 60},
 	}
+}
+
+// machine is whom the scenario is about.
+func (sc scenario) machine() string {
+	if sc.moves {
+		return mover
+	}
+	return "victim"
 }
 
 // stage is where scenarios are played: a project with a pool, an image that is a file, a
 // data volume with something in it, and what somebody else has on the host.
 type stage struct {
 	*project
+	// t is the test that the stage lives as long as.
+	t      *testing.T
 	others *bystander
 	// host are the options that name a host which shares no files with the client.
 	host   []string
 	before census
+	// second is another host, once it is asked for.
+	second *elsewhere
 }
 
 const patterned = "-P 0xd4 64k 128k"
@@ -79,11 +106,11 @@ func newStage(t *testing.T) *stage {
 	testenv.Tool(t, "qemu-io", "swtpm")
 	pr := p.project(t)
 	require.NoError(t, os.WriteFile(filepath.Join(pr.dir, "disk.img"), enginetest.BootDisk(), 0o644))
-	pr.machine(t, "victim", "volumes: {data: 64MiB}")
+	pr.machine(t, "victim", "firmware: efi", "volumes: {data: 64MiB}")
 	pr.ok(t, "volume", "create", "victim/data", "64MiB") // makes the pool
 	server := testenv.SSH(t)
 	server.Trust(t)
-	s := &stage{project: pr, others: p.bystander(t), host: []string{"-c", server.URI()}}
+	s := &stage{project: pr, t: t, others: p.bystander(t), host: []string{"-c", server.URI()}}
 	qemuIO(t, "write "+patterned, s.data())
 	s.warm(t)
 	s.before = p.look(t)
@@ -138,11 +165,46 @@ func (s *stage) traced(t *testing.T, args []string, at func(testenv.Point) error
 	return result{said(out), said(diag), code}, ws
 }
 
+// mend takes away what a failed test has left, so that the next one begins with nothing.
+func (s *stage) mend(t *testing.T) {
+	t.Helper()
+	if !t.Failed() {
+		return
+	}
+	for _, args := range [][]string{
+		{"down", "--force", "victim"}, {"volume", "rm", "--yes", "victim/spare"}, {"migrate", "--give-up", mover, "server"},
+		{"down", "--force", "--volumes", "--yes", mover}, {"-H", "server", "down", "--force", "--volumes", "--yes", mover},
+	} {
+		_ = s.p.finish(t, s.p.commandIn(context.Background(), s.dir, "vmctl", args...)) // it may be gone
+	}
+	s.before = s.p.look(t)
+}
+
+// state is what there is of the scenario's machine, on all hosts.
+func (s *stage) state(t *testing.T, sc scenario) string {
+	t.Helper()
+	here := s.p.state(t, sc.machine())
+	if s.second == nil {
+		return here
+	}
+	return here + "\non the other host:\n" + s.second.state(t, sc.machine())
+}
+
+// settled waits until two looks, one after the other, see the same.
+func (s *stage) settled(t *testing.T, sc scenario) string {
+	t.Helper()
+	return settled(t, func() string { return s.state(t, sc) })
+}
+
 // clean takes down what a scenario left, and checks that nothing else is there, that what is
 // somebody else's is as it was, and that no data is lost.
 func (s *stage) clean(t *testing.T, sc scenario) {
 	t.Helper()
-	s.ok(t, s.args(sc, "down", "--force", "victim")...)
+	if sc.moves {
+		s.second.clean(t, s)
+	} else {
+		s.ok(t, s.args(sc, "down", "--force", "victim")...)
+	}
 	if sc.after != nil {
 		s.ok(t, sc.after...)
 	}

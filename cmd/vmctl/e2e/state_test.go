@@ -52,12 +52,12 @@ func (p *person) state(t *testing.T, machine string) string {
 	for _, line := range p.look(t) {
 		path, isFile := strings.CutPrefix(line, "file ")
 		if isFile {
-			line += describe(path)
+			line += describe(p.root + path)
 		}
 		all = append(all, line)
 	}
 	if slices.Contains(all, "domain "+machine) {
-		all = append(all, p.virsh(t, strings.ReplaceAll("domstate NAME; dumpxml --inactive NAME; dumpxml NAME; dominfo NAME", "NAME", machine)))
+		all = append(all, p.ask(t, strings.ReplaceAll("domstate NAME; dumpxml --inactive NAME; dumpxml NAME; dominfo NAME", "NAME", machine)))
 	}
 	return lasting(strings.Join(all, "\n"))
 }
@@ -88,9 +88,14 @@ func describe(path string) string {
 // may still be at what a killed client asked for last.
 func (p *person) settled(t *testing.T, machine string) string {
 	t.Helper()
-	last := p.state(t, machine)
+	return settled(t, func() string { return p.state(t, machine) })
+}
+
+func settled(t *testing.T, look func() string) string {
+	t.Helper()
+	last := look()
 	eventually(t, func() bool {
-		now := p.state(t, machine)
+		now := look()
 		same := last == now
 		last = now
 		return same
@@ -129,7 +134,7 @@ func (p *person) bystander(t *testing.T) *bystander {
 
 func (b *bystander) now(t *testing.T) string {
 	t.Helper()
-	all := []string{b.p.virsh(t, "dumpxml theirs; net-dumpxml default")}
+	all := []string{b.p.ask(t, "dumpxml theirs; net-dumpxml default")}
 	for _, f := range b.files {
 		info, err := os.Stat(f)
 		require.NoError(t, err)
