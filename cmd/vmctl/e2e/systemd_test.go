@@ -124,7 +124,7 @@ func TestSecretsInSystemd(t *testing.T) {
 	in := func(command string) string { t.Helper(); return guestRun(t, p, "keeper", command) }
 	assert.Equal(t, []string{"activeactive", canaries[0], "400 0", "tmpfs", "127.0.0.1 ssh-ed25519 " + key, "ext4", ""}, booted(in,
 		"systemctl is-active test.service ssh.service", "cat /run/used", "stat -c '%a %u' /run/credstore/db.password", "stat -f -c %T /run/credstore",
-		"ssh-keyscan -t ed25519 127.0.0.1 2>/dev/null", "findmnt -n -o FSTYPE /data", "ls /dev/disk/by-id | grep creds"))
+		"ssh-keyscan -T 60 -t ed25519 127.0.0.1 2>/dev/null", "findmnt -n -o FSTYPE /data", "ls /dev/disk/by-id | grep creds"))
 
 	// As after a reboot from inside: /run is empty, and there is no disk.
 	assert.Equal(t, []string{"", canaries[2]}, booted(in, "grep -rl "+canaries[2]+" /var/lib/vmctl",
@@ -156,7 +156,7 @@ func keeperByFirmware(t *testing.T, pr *project, in func(string) string, hostKey
 	check := func() {
 		t.Helper()
 		assert.Equal(t, []string{"activeactive", canaries[0], "127.0.0.1 ssh-ed25519 " + hostKey, public + " 600", ""}, booted(in,
-			"systemctl is-active test.service ssh.service", "cat /run/used", "ssh-keyscan -t ed25519 127.0.0.1 2>/dev/null",
+			"systemctl is-active test.service ssh.service", "cat /run/used", "ssh-keyscan -T 60 -t ed25519 127.0.0.1 2>/dev/null",
 			"cat /root/.ssh/authorized_keys; stat -c ' %a' /root/.ssh/authorized_keys", "ls /run/credstore"))
 	}
 	check()
