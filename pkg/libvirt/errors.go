@@ -99,8 +99,11 @@ func lost(err error) bool {
 }
 
 // streamBroke says that the host ended a stream; its code is that of a lost
-// connection, which it is not.
-func streamBroke(err error) bool { return strings.Contains(text(err), "stream had I/O failure") }
+// connection, which it is not. libvirt says one or the other, as its threads come by.
+func streamBroke(err error) bool {
+	message := text(err)
+	return strings.Contains(message, "stream had I/O failure") || strings.Contains(message, "stream had unexpected termination")
+}
 
 // text is libvirt's own message, without its numbers.
 func text(err error) string {

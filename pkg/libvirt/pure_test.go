@@ -145,6 +145,10 @@ func TestCallErrors(t *testing.T) {
 			fault.Unreachable, "", "same command again",
 		},
 		{
+			golibvirt.ERR_RPC, "stream had unexpected termination",
+			fault.Other, "stream had unexpected termination", "",
+		},
+		{
 			golibvirt.ERR_RPC, "internal error: received hangup event on socket",
 			fault.Unreachable, "", "same command again",
 		},
