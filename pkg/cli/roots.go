@@ -76,6 +76,26 @@ func (f *foundImage) abandon(ctx context.Context, host *engine.Host, name string
 	}
 }
 
+// dropUnused is abandon for an image that was built and then not had after all, as when
+// somebody pressed Ctrl-C between the two.
+func (c *call) dropUnused(ctx context.Context, t *target, e *engine.Engine) {
+	dirs, err := c.dirs()
+	if err != nil {
+		return
+	}
+	dir := dirs.GCRoots(e.Host.URI, t.name)
+	if _, err := os.Lstat(dir); err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTime)
+	defer cancel()
+	// image prune tries again.
+	_ = dropRoots(c.locks(dirs, e.Host.URI), t.name, dir, func() bool {
+		_, err := e.Host.Domains.Domain(ctx, t.name)
+		return fault.Is(err, fault.NotFound)
+	})
+}
+
 // removeEmptyRoots removes the directory that a build which failed has made.
 func removeEmptyRoots(dir string) {
 	if dir != "" && os.Remove(dir) == nil {

@@ -172,6 +172,9 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 		found, err = c.findImage(ctx, t, use)
 	}
 	if err != nil {
+		if !use.passing {
+			c.dropUnused(ctx, t, e)
+		}
 		return nil, nil, nil, err
 	}
 	if found.built.Spec != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -324,7 +325,7 @@ func TestImageFiles(t *testing.T) {
 
 func qemuImg(t *testing.T, args ...string) {
 	t.Helper()
-	out, err := root(t).command(t, "/", "qemu-img", args...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "qemu-img", args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
 
