@@ -164,6 +164,7 @@ type Domains interface {
 	// StartDomainWith boots with files of the host in fw_cfg, which QEMU has read when the call
 	// returns: they may go then. The persistent definition does not name them.
 	StartDomainWith(ctx context.Context, name string, paused bool, files []FirmwareFile) error
+	// ResumeDomain lets held CPUs run; those that run already may do so.
 	ResumeDomain(ctx context.Context, name string) error
 	// ShutdownDomain asks the guest; it does not wait.
 	ShutdownDomain(ctx context.Context, name string, mode ShutdownMode) error

@@ -117,7 +117,17 @@ func (c *conn) StartDomainWith(ctx context.Context, name string, paused bool, fi
 
 // ResumeDomain lets held CPUs run.
 func (c *conn) ResumeDomain(ctx context.Context, name string) error {
-	return c.onDomain(ctx, "resume", name, (*golibvirt.Domain).Resume)
+	return c.onDomain(ctx, "resume", name, func(d *golibvirt.Domain) error {
+		err := d.Resume()
+		if err == nil {
+			return nil
+		}
+		// What was held because somebody's start of it was still going on runs by itself.
+		if state, _, stateErr := d.GetState(); stateErr == nil && state == golibvirt.DOMAIN_RUNNING {
+			return nil
+		}
+		return err
+	})
 }
 
 // ShutdownDomain asks the guest to power off.

@@ -32,7 +32,8 @@ var harmless = regexp.MustCompile(strings.Join([]string{
 	`/\.local/state/vmctl/(?:client$|images/)`, // what is noted about this client, and about images
 	`/libvirt/storage/(?:autostart/)?vmctl\.xml$`,
 	`/libvirt/qemu/networks/`,
-	`^/var/lib/libvirt/dnsmasq/`, // a network's own
+	`^/var/lib/libvirt/qemu/qmp-[^/]+/`, // left by a libvirtd that was killed while it asked QEMU what it can
+	`^/var/lib/libvirt/dnsmasq/`,        // a network's own
 	`^/run/user/\d+/libvirt/`,
 	`/\.config/libvirt/(?:secrets|storage)?$`,
 	`/libvirt/qemu/autostart$`,

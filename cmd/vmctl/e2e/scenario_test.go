@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -58,10 +59,11 @@ func scenarios() []scenario {
 			then(t, s)
 		}
 	}
-	file := define("image: ./disk.img")
+	file, large := define("image: ./disk.img"), define("image: ./large.img")
 	return []scenario{
 		{name: "up", ready: cold(first), command: up, back: true, killed: 5, interrupted: 40},
 		{name: "push", ready: cold(file), command: up, remote: true, back: true, killed: 40, interrupted: 80},
+		{name: "push by content", ready: large, command: up, remote: true, killed: 40, interrupted: 80},
 		{name: "replace", ready: running(func(t *testing.T, s *stage) {
 			s.ok(t, "stop", "--force", "victim")
 			define("disk: 128MiB", "firmware: efi", "tpm: true")(t, s)
@@ -106,6 +108,8 @@ func newStage(t *testing.T) *stage {
 	testenv.Tool(t, "qemu-io", "swtpm")
 	pr := p.project(t)
 	require.NoError(t, os.WriteFile(filepath.Join(pr.dir, "disk.img"), enginetest.BootDisk(), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(pr.dir, "large.img"), enginetest.BootDisk(), 0o644))
+	require.NoError(t, os.Truncate(filepath.Join(pr.dir, "large.img"), 64<<20))
 	pr.machine(t, "victim", "firmware: efi", "volumes: {data: 64MiB}")
 	pr.ok(t, "volume", "create", "victim/data", "64MiB") // makes the pool
 	server := testenv.SSH(t)
@@ -123,6 +127,11 @@ func (s *stage) warm(t *testing.T) {
 	t.Helper()
 	s.ok(t, "up", "--no-wait", "victim")
 	s.ok(t, "down", "--force", "victim")
+	// vmctl itself, which goes to a host that images are pushed to by content.
+	s.machine(t, "victim", "image: ./large.img")
+	for _, verb := range [][]string{{"up", "--no-wait"}, {"down", "--force"}} {
+		s.ok(t, append(append(slices.Clone(s.host), verb...), "victim")...)
+	}
 }
 
 func (s *stage) data() string { return filepath.Join(s.p.pool, engine.DataVolume("victim", "data")) }

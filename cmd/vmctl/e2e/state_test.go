@@ -34,6 +34,7 @@ var passing = []struct {
 	{regexp.MustCompile(`/image-[0-9a-f]+-\d+`), `/image-N`},
 	{regexp.MustCompile(`<vmctl:life>\d+</vmctl:life>|(?m:^file \S+\.lease\n)`), ``},
 	{regexp.MustCompile(`(?m)^(process \S+) .*$`), `$1`},
+	{regexp.MustCompile(`(?m)^process (?:\S+/)?ssh\n`), ``}, // it says goodbye when vmctl has ended; nothingLeft waits for that
 }
 
 func lasting(text string) string {

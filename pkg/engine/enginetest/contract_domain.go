@@ -149,6 +149,7 @@ func lifecycle(s *suite) {
 	require.Equal(s, 1, got.Live.CPUs)
 	require.Equal(s, 1, got.Live.MaxCPUs)
 	s.ok(domains.ResumeDomain(ctx, Machine))
+	s.ok(domains.ResumeDomain(ctx, Machine)) // it runs already
 	require.Equal(s, engine.StateRunning, s.domain(Machine).State)
 	s.is(fault.Refused, domains.StartDomain(ctx, Machine, false), "starting what runs")
 	s.ok(domains.DestroyDomain(ctx, Machine))

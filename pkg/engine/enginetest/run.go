@@ -120,10 +120,9 @@ func (h *Host) ResumeDomain(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		if d.state != engine.StatePaused {
-			return fault.New(fault.Refused, "cannot resume domain %s: it is running already", name)
+		if d.state == engine.StatePaused {
+			h.boot(d)
 		}
-		h.boot(d)
 		return nil
 	})
 }
