@@ -21,7 +21,8 @@ import (
 
 // passing are the parts of what a host says that are others in each run: ids of domains,
 // terminals, and what uploads and processes are called; and what may differ after a run that was
-// cut short: how many root disks a machine has had, and a lease of this client's own, which down removes.
+// cut short: how many root disks a machine has had, and what down removes: a lease of this client's own, and the note
+// beside a whole upload of how much of it had arrived.
 var passing = []struct {
 	pattern *regexp.Regexp
 	with    string
@@ -32,7 +33,7 @@ var passing = []struct {
 	{regexp.MustCompile(`/domain-\d+-`), `/domain-N-`},
 	{regexp.MustCompile(`\.([0-9a-f]{8})-[a-z0-9]{8}\.`), `.$1-RUN.`},
 	{regexp.MustCompile(`/image-[0-9a-f]+-\d+`), `/image-N`},
-	{regexp.MustCompile(`<vmctl:life>\d+</vmctl:life>|(?m:^file \S+\.lease\n)`), ``},
+	{regexp.MustCompile(`<vmctl:life>\d+</vmctl:life>|(?m:^file \S+\.(?:lease|sent)\n)`), ``},
 	{regexp.MustCompile(`(?m)^(process \S+) .*$`), `$1`},
 	{regexp.MustCompile(`(?m)^process (?:\S+/)?ssh\n`), ``}, // it says goodbye when vmctl has ended; nothingLeft waits for that
 }
