@@ -201,6 +201,15 @@ func readBases(volumes []Volume) []*bases {
 	return all
 }
 
+// basesNamed is readBases where no more than names is known.
+func basesNamed(names []string) []*bases {
+	volumes := make([]Volume, len(names))
+	for i, name := range names {
+		volumes[i].Name = name
+	}
+	return readBases(volumes)
+}
+
 // usable is the upload of a format that a root disk may be laid on: whole, and about to
 // be removed by nobody. The client's own comes first.
 func (b *bases) usable(format, client string) *baseCopy {

@@ -40,12 +40,8 @@ func (e *Engine) claimed(ctx context.Context, volume string) error {
 		if err != nil {
 			return err
 		}
-		all := make([]Volume, len(names))
-		for i, name := range names {
-			all[i].Name = name
-		}
 		var copies []*baseCopy
-		for _, b := range readBases(all) {
+		for _, b := range basesNamed(names) {
 			copies = append(copies, b.copies...)
 		}
 		i := slices.IndexFunc(copies, func(c *baseCopy) bool { return c.name == n })

@@ -59,7 +59,7 @@ type delivering struct {
 }
 
 func (e *Engine) observeDelivery(ctx context.Context, machine string, s *snapshot) error {
-	v, err := found(e.Host.Volumes.Volume(ctx, DeliveryVolume(machine)))
+	v, err := e.known(ctx, s.pool, DeliveryVolume(machine))
 	s.delivering.volume = v != nil
 	return err
 }

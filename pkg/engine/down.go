@@ -60,7 +60,7 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 		return err
 	})
 	parts.Go(func() (err error) {
-		pool, err = e.Host.Pools.Pool(part)
+		pool, err = e.refreshedPool(part)
 		return err
 	})
 	if err := parts.Wait(); err != nil {
@@ -88,11 +88,11 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 		return nil, err
 	}
 	if pool.State == PoolActive {
-		files, err := e.Host.Volumes.ListVolumes(ctx, volumePrefix(name))
+		files, err := e.filesOf(ctx, name, pool)
 		if err != nil {
 			return nil, err
 		}
-		removal.Copies = domain == nil && slices.ContainsFunc(files, func(v Volume) bool { return v.Name == ArrivingVolume(name) })
+		removal.Copies = domain == nil && pool.has(ArrivingVolume(name))
 		data, err := e.downVolumes(ctx, name, files, o.Volumes || removal.Copies, removal)
 		if err != nil {
 			return nil, err
@@ -119,6 +119,30 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 	bases, err := e.removeUnusedBases(ctx, pool, domain)
 	removal.Existed = removal.Existed || len(bases) > 0
 	return removal, err
+}
+
+// refreshedPool is the pool with all that is in it: the console's log is there beside libvirt.
+func (e *Engine) refreshedPool(ctx context.Context) (Pool, error) {
+	if err := e.Host.Pools.RefreshPool(ctx); err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Refused) {
+		return Pool{}, err
+	}
+	return e.Host.Pools.Pool(ctx)
+}
+
+// filesOf are the files of a machine. Only those are read of which more has to be known
+// than the name: data volumes, and what has to be wiped.
+func (e *Engine) filesOf(ctx context.Context, machine string, pool Pool) ([]Volume, error) {
+	var files []Volume
+	var read []string
+	for _, name := range pool.named(volumePrefix(machine)) {
+		if strings.HasPrefix(name, volumePrefix(machine)+dataPart) || isDelivery(machine, name) {
+			read = append(read, name)
+		} else {
+			files = append(files, Volume{Name: name})
+		}
+	}
+	more, err := e.readVolumes(ctx, read)
+	return append(files, more...), err
 }
 
 // made removes what up made for the machine, of all its files.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"vmctl/pkg/fault"
@@ -151,13 +152,16 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 		if err != nil {
 			return nil, err
 		}
-		defer release()
+		var once sync.Once
+		part := func() { once.Do(release) }
+		defer part()
 		if plan, err = e.lookAgain(ctx, w, o, seen, len(pool) > 0); err != nil {
 			return nil, err
 		}
 		if err := plan.allowed(); err != nil {
 			return nil, err
 		}
+		plan.laid = func() { go part() } // the guest need not wait for that
 	}
 	if plan, err = e.applyUp(ctx, w, o, plan); err != nil {
 		return nil, err
@@ -180,7 +184,7 @@ func (e *Engine) lookAgain(ctx context.Context, w Wanted, o Options, seen *snaps
 	}
 	own := func(name string) bool { return name == e.leaseOn(w.Image.ID) }
 	if !slices.Equal(slices.DeleteFunc(names, own), slices.DeleteFunc(slices.Clone(seen.uploads), own)) {
-		if err := e.observeBase(ctx, w, seen); err != nil {
+		if err := e.observeBase(ctx, w, names, seen); err != nil {
 			return nil, err
 		}
 	}

@@ -36,7 +36,7 @@ func isFirmware(machine, volume string) bool {
 // observeFirmware looks for the files of a machine that has or had any.
 func (e *Engine) observeFirmware(ctx context.Context, w Wanted, s *snapshot) (err error) {
 	if s.pool.State == PoolActive && (w.Delivery.byFirmware() || carriesByFirmware(s.domain)) {
-		s.delivering.files, err = e.Host.Volumes.ListVolumes(ctx, volumePrefix(w.Machine.Name)+firmwareBegins)
+		s.delivering.files, err = e.allKnown(ctx, s.pool, volumePrefix(w.Machine.Name)+firmwareBegins)
 	}
 	return err
 }

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"vmctl/pkg/spec"
@@ -24,10 +26,28 @@ type Pool struct {
 	// Target is the directory on the host.
 	Target string
 	State  PoolState
-	// Autostart is false for a pool that would not come back when the host reboots.
+	// Autostart says of a pool that is not active that it will be when the host reboots.
 	Autostart bool
 	// Available is the free space in bytes; 0 when the pool is not active.
 	Available spec.Size
+	// Volumes are the names of all that is in an active pool, as far as the host knows
+	// without looking at the directory again: what vmctl made or removed, on whatever client,
+	// it knows.
+	Volumes []string
+}
+
+// has says that the host knows a volume.
+func (p Pool) has(volume string) bool { return slices.Contains(p.Volumes, volume) }
+
+// named are the volumes whose names begin with a prefix.
+func (p Pool) named(prefix string) []string {
+	var names []string
+	for _, name := range p.Volumes {
+		if strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Pools reads and makes vmctl's storage pool: a directory pool named "vmctl".
@@ -40,6 +60,8 @@ type Pools interface {
 	BuildPool(ctx context.Context) error
 	StartPool(ctx context.Context) error
 	AutostartPool(ctx context.Context) error
+	// RefreshPool looks at the directory of an active pool again.
+	RefreshPool(ctx context.Context) error
 }
 
 // Volume is a file in the pool.

@@ -108,10 +108,8 @@ func recordsOf(media []medium) []MediumRecord {
 	return all
 }
 
-// observeMedia makes the wanted media and looks for their volumes. A machine that has
-// them all, whole, costs two look-ups for each; else all there are is listed, to find what
-// is left of others.
-func (e *Engine) observeMedia(ctx context.Context, w Wanted, o Options, s *snapshot) (err error) {
+// observeMedia makes the wanted media and finds their volumes and markers, and what is left of others.
+func (e *Engine) observeMedia(ctx context.Context, w Wanted, s *snapshot) (err error) {
 	had := s.domain != nil && s.domain.Record != nil && len(s.domain.Record.Media) > 0
 	if len(w.Media) == 0 && !had {
 		return nil
@@ -119,36 +117,12 @@ func (e *Engine) observeMedia(ctx context.Context, w Wanted, o Options, s *snaps
 	if s.media, err = makeMedia(w, lifeOf(w.Machine.Name, s.domain, false)); err != nil || s.pool.State != PoolActive {
 		return err
 	}
-	if !o.Replace && s.settled() {
-		for _, m := range s.media {
-			for _, name := range []string{m.volume, marker(m.volume)} {
-				v, err := found(e.Host.Volumes.Volume(ctx, name))
-				if err != nil {
-					return err
-				}
-				if v != nil {
-					s.mediaVolumes = append(s.mediaVolumes, name)
-				}
-			}
-		}
-		return nil
-	}
-	all, err := e.Host.Volumes.ListVolumes(ctx, volumePrefix(w.Machine.Name))
-	for _, v := range all {
-		if isMedium(w.Machine.Name, v.Name) {
-			s.mediaVolumes = append(s.mediaVolumes, v.Name)
-		}
+	names := slices.DeleteFunc(s.pool.named(volumePrefix(w.Machine.Name)), func(name string) bool { return !isMedium(w.Machine.Name, name) })
+	volumes, err := e.readVolumes(ctx, names)
+	for _, v := range volumes {
+		s.mediaVolumes = append(s.mediaVolumes, v.Name)
 	}
 	return err
-}
-
-// settled says that the guest runs with the wanted media: no others can be left over.
-func (s *snapshot) settled() bool {
-	if s.domain == nil || s.domain.Record == nil || s.domain.Live == nil || s.domain.Live.Record == nil {
-		return false
-	}
-	want := recordsOf(s.media)
-	return slices.Equal(s.domain.Record.Media, want) && slices.Equal(s.domain.Live.Record.Media, want)
 }
 
 // lifeOf names one life of a machine, that of its root disk. Disks are counted while the

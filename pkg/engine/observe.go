@@ -1,11 +1,9 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -88,7 +86,7 @@ func (e *Engine) observe(ctx context.Context, w Wanted, o Options) (*snapshot, e
 	if s.kept = e.keptImage(w, &s, o); s.kept != nil {
 		w.Image = *s.kept
 	}
-	if err := e.observeMedia(ctx, w, o, &s); err != nil {
+	if err := e.observeMedia(ctx, w, &s); err != nil {
 		return nil, err
 	}
 	if err := e.observeUsers(ctx, w, &s); err != nil {
@@ -146,20 +144,14 @@ func keepsReadOnly(libvirt string) bool {
 }
 
 func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *snapshot) error {
-	// Nearly always the pool is there: the machine's own volumes are asked for at once.
-	var rootErr, deliveryErr error
-	var early sync.WaitGroup
-	defer early.Wait() // whatever ends this, nobody writes into the snapshot after it
-	early.Go(func() { s.root, rootErr = found(e.Host.Volumes.Volume(ctx, RootVolume(w.Machine.Name))) })
-	early.Go(func() { deliveryErr = e.observeDelivery(ctx, w.Machine.Name, s) })
 	var err error
-	s.pool, err = e.Host.Pools.Pool(ctx)
-	early.Wait()
-	if err != nil || s.pool.State != PoolActive {
-		s.root, s.delivering.volume = nil, false
+	if s.pool, err = e.Host.Pools.Pool(ctx); err != nil || s.pool.State != PoolActive {
 		return err
 	}
-	if err := cmp.Or(rootErr, deliveryErr); err != nil {
+	if s.root, err = e.known(ctx, s.pool, RootVolume(w.Machine.Name)); err != nil {
+		return err
+	}
+	if err := e.observeDelivery(ctx, w.Machine.Name, s); err != nil {
 		return err
 	}
 	if err := e.observeVolumes(ctx, w, s); err != nil || e.inPlace(w.Image) {
@@ -170,7 +162,7 @@ func (e *Engine) observeStorage(ctx context.Context, w Wanted, o Options, s *sna
 			return nil // it lies on the image: whichever upload that is, it stays
 		}
 	}
-	return e.observeBase(ctx, w, s)
+	return e.observeBase(ctx, w, s.pool.named(basePrefix+w.Image.ID+"."), s)
 }
 
 // findRoot finds the root disk of a machine that has lost it where it was put back beside
@@ -186,9 +178,22 @@ func (e *Engine) findRoot(ctx context.Context, machine string, s *snapshot) erro
 	return err
 }
 
-// observeBase reads the uploads of an image.
-func (e *Engine) observeBase(ctx context.Context, w Wanted, s *snapshot) error {
-	s.base, s.unfinished, s.uploads = nil, nil, nil
+// observeBase reads the uploads of an image, of which the host knows some by name. One that
+// is whole is all that is needed; else the host looks at the directory again, which takes the longer the
+// more there is in it: an image that goes there by content gets there beside libvirt.
+func (e *Engine) observeBase(ctx context.Context, w Wanted, known []string, s *snapshot) error {
+	s.base, s.unfinished, s.resumable, s.uploads = nil, nil, nil, known
+	for _, b := range basesNamed(known) {
+		upload := b.usable(w.Image.Format, e.Token.Client)
+		if upload == nil {
+			continue
+		}
+		var err error
+		if s.base, err = found(e.Host.Volumes.Volume(ctx, upload.volume.Name)); err != nil || s.base != nil {
+			return err
+		}
+	}
+	s.uploads = nil
 	uploads, err := e.Host.Volumes.ListVolumes(ctx, basePrefix+w.Image.ID+".")
 	for _, v := range uploads {
 		s.uploads = append(s.uploads, v.Name)

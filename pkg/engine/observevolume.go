@@ -5,8 +5,45 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"vmctl/pkg/spec"
 )
+
+// known reads a volume that the host knows; nil when it knows none of that name, or its
+// file has gone.
+func (e *Engine) known(ctx context.Context, pool Pool, name string) (*Volume, error) {
+	if !pool.has(name) {
+		return nil, nil
+	}
+	return found(e.Host.Volumes.Volume(ctx, name))
+}
+
+// allKnown reads those of a name's beginning that the host knows.
+func (e *Engine) allKnown(ctx context.Context, pool Pool, prefix string) ([]Volume, error) {
+	return e.readVolumes(ctx, pool.named(prefix))
+}
+
+// readVolumes reads volumes that were there just now, at once.
+func (e *Engine) readVolumes(ctx context.Context, names []string) ([]Volume, error) {
+	there := make([]*Volume, len(names))
+	parts, part := errgroup.WithContext(ctx)
+	parts.SetLimit(readers)
+	for i, name := range names {
+		parts.Go(func() (err error) {
+			there[i], err = found(e.Host.Volumes.Volume(part, name))
+			return err
+		})
+	}
+	err := parts.Wait()
+	var volumes []Volume
+	for _, v := range there {
+		if v != nil {
+			volumes = append(volumes, *v)
+		}
+	}
+	return volumes, err
+}
 
 // observeVolumes reads the data volumes in vmctl's pool, which is active.
 func (e *Engine) observeVolumes(ctx context.Context, w Wanted, s *snapshot) error {
@@ -14,8 +51,12 @@ func (e *Engine) observeVolumes(ctx context.Context, w Wanted, s *snapshot) erro
 		return nil
 	}
 	machine := w.Machine.Name
-	// Listing looks at the directory again, which a volume that somebody copied there needs.
-	files, err := e.Host.Volumes.ListVolumes(ctx, volumePrefix(machine)+dataPart)
+	read := func() ([]Volume, error) { return e.allKnown(ctx, s.pool, volumePrefix(machine)+dataPart) }
+	if slices.ContainsFunc(w.Machine.Volumes, func(v spec.Volume) bool { return v.Own() && !s.pool.has(DataVolume(machine, v.Name)) }) {
+		// Listing looks at the directory again, which a volume that somebody copied there needs.
+		read = func() ([]Volume, error) { return e.Host.Volumes.ListVolumes(ctx, volumePrefix(machine)+dataPart) }
+	}
+	files, err := read()
 	if err != nil {
 		return err
 	}

@@ -30,8 +30,10 @@ type Plan struct {
 	booting bool
 	// partial says that the rest can be planned only after this has been done.
 	partial bool
-	// leased says that a root disk is to be laid on an uploaded image, which needs a lease.
+	// leased says that a root disk is to be laid on an uploaded image, which needs a lease;
+	// laid, when set, is called when it lies there, and needs none any more.
 	leased bool
+	laid   func()
 	// pushesTo is the pool's directory when an image goes there by content.
 	pushesTo string
 	// left is the path of the uploaded image that the machine's root disk will have left.
@@ -323,7 +325,11 @@ func (p *planner) makeRoot(size spec.Size, cause string) {
 	if create := lay.run; !p.e.inPlace(p.w.Image) {
 		image := path.Base(p.base.Path)
 		lay.run = func(ctx context.Context, e *Engine, sent report) error {
-			return e.claim(ctx, image, lay.Resource, func(ctx context.Context, e *Engine) error { return create(ctx, e, sent) })
+			err := e.claim(ctx, image, lay.Resource, func(ctx context.Context, e *Engine) error { return create(ctx, e, sent) })
+			if err == nil && p.plan.laid != nil {
+				p.plan.laid()
+			}
+			return err
 		}
 	}
 	p.add(lay)

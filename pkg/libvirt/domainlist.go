@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,40 +20,61 @@ import (
 // answers the way.
 const underWay = 50
 
-// ListDomains asks for the states of all domains at once, and for those that start with
-// the host. Records are read of domains with vmctl's UUID alone: others cannot be managed.
+// ListDomains asks for all domains, for the states of those that are active, and for those
+// that start with the host, all at once: an inactive domain has but one state, and a host
+// says names several times as fast as states. Records are read of domains with vmctl's UUID
+// alone: others cannot be managed.
 func (c *conn) ListDomains(ctx context.Context, reading engine.Reading) ([]engine.DomainSummary, error) {
 	return read(ctx, c, "list the domains", func(l *golibvirt.Connect) ([]engine.DomainSummary, error) {
-		var rows []engine.DomainSummary
-		var autostart map[string]bool
-		var parts errgroup.Group
-		parts.Go(func() (err error) {
-			if rows, err = listStates(l); errors.Is(err, golibvirt.ERR_NO_SUPPORT) {
-				rows, err = askStates(l)
-			}
+		var all, starting []golibvirt.Domain
+		var active map[string]engine.DomainSummary
+		var asked errgroup.Group
+		asked.Go(func() (err error) {
+			all, err = l.ListAllDomains(0)
 			return err
 		})
-		parts.Go(func() (err error) {
-			autostart, err = listAutostart(l)
+		asked.Go(func() (err error) {
+			active, err = activeStates(l)
 			return err
 		})
-		if err := parts.Wait(); err != nil {
+		asked.Go(func() (err error) {
+			starting, err = l.ListAllDomains(golibvirt.CONNECT_LIST_DOMAINS_AUTOSTART)
+			return err
+		})
+		err := asked.Wait()
+		defer free(starting)
+		defer free(all)
+		if err != nil {
 			return nil, err
 		}
+		domains, err := byUUID(all)
+		if err != nil {
+			return nil, err
+		}
+		autostart, err := byUUID(starting)
+		if err != nil {
+			return nil, err
+		}
+		// What started after the names were asked for stands among the active ones.
+		rows := slices.Collect(maps.Values(active))
+		for uuid, d := range domains {
+			if _, is := active[uuid]; is {
+				continue
+			}
+			name, err := d.GetName()
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, engine.DomainSummary{Name: name, UUID: uuid, State: engine.StateShutOff})
+		}
 		for i := range rows {
-			rows[i].Autostart = autostart[rows[i].UUID]
+			_, rows[i].Autostart = autostart[rows[i].UUID]
 		}
 		slices.SortFunc(rows, func(a, b engine.DomainSummary) int { return cmp.Compare(a.Name, b.Name) })
 		if reading == engine.Briefly {
 			return rows, nil
 		}
-		var ours []*engine.DomainSummary
-		for i := range rows {
-			if rows[i].Ours() {
-				ours = append(ours, &rows[i])
-			}
-		}
-		gone, err := readRecords(l, ours)
+		gone, err := readRecords(l, rows, domains)
 		if len(gone) > 0 {
 			rows = slices.DeleteFunc(rows, func(row engine.DomainSummary) bool { return gone[row.UUID] })
 		}
@@ -60,29 +82,44 @@ func (c *conn) ListDomains(ctx context.Context, reading engine.Reading) ([]engin
 	})
 }
 
-// readRecords reads the records of domains. The first result are those that have gone
-// meanwhile.
-func readRecords(l *golibvirt.Connect, rows []*engine.DomainSummary) (map[string]bool, error) {
-	lookup, done, err := handlesFor(l, len(rows))
-	if err != nil {
-		return nil, err
+// byUUID are domains by UUID.
+func byUUID(domains []golibvirt.Domain) (map[string]*golibvirt.Domain, error) {
+	handles := make(map[string]*golibvirt.Domain, len(domains))
+	for i := range domains {
+		uuid, err := domains[i].GetUUIDString()
+		if err != nil {
+			return nil, err
+		}
+		handles[uuid] = &domains[i]
 	}
-	defer done()
+	return handles, nil
+}
+
+// readRecords reads the records of those domains that are ours. The first result are
+// those that have gone meanwhile.
+func readRecords(l *golibvirt.Connect, rows []engine.DomainSummary, handles map[string]*golibvirt.Domain) (map[string]bool, error) {
 	absentees := make([]bool, len(rows))
 	var parts errgroup.Group
 	parts.SetLimit(underWay)
-	for i, row := range rows {
-		parts.Go(func() error {
-			d, err := lookup(row.UUID)
+	for i := range rows {
+		if !rows[i].Ours() {
+			continue
+		}
+		parts.Go(func() (err error) {
+			d, listed := handles[rows[i].UUID]
+			if !listed {
+				if d, err = l.LookupDomainByUUIDString(rows[i].UUID); err == nil {
+					defer func() { _ = d.Free() }()
+				}
+			}
 			if err == nil {
-				err = readRecord(d, row)
-				_ = d.Free()
+				err = readRecord(d, &rows[i])
 			}
 			absentees[i] = absent(err)
 			return ignore(err, notFound...)
 		})
 	}
-	err = parts.Wait()
+	err := parts.Wait()
 	gone := map[string]bool{}
 	for i, is := range absentees {
 		if is {
@@ -90,37 +127,6 @@ func readRecords(l *golibvirt.Connect, rows []*engine.DomainSummary) (map[string
 		}
 	}
 	return gone, err
-}
-
-// few is for how many domains it is quicker to ask for each than for all of a host's.
-const few = 4
-
-// handlesFor gives handles by UUID, of some of a host's domains. Each is freed by who gets
-// it, the rest when done is called.
-func handlesFor(l *golibvirt.Connect, some int) (lookup func(uuid string) (*golibvirt.Domain, error), done func(), err error) {
-	if some <= few {
-		return l.LookupDomainByUUIDString, func() {}, nil
-	}
-	domains, err := l.ListAllDomains(0)
-	if err != nil {
-		return nil, nil, err
-	}
-	byUUID := make(map[string]*golibvirt.Domain, len(domains))
-	for i := range domains {
-		uuid, err := domains[i].GetUUIDString()
-		if err != nil {
-			free(domains)
-			return nil, nil, err
-		}
-		byUUID[uuid] = &domains[i]
-	}
-	return func(uuid string) (*golibvirt.Domain, error) {
-		d := byUUID[uuid]
-		if d == nil {
-			return nil, golibvirt.Error{Code: golibvirt.ERR_NO_DOMAIN}
-		}
-		return d, d.Ref()
-	}, func() { free(domains) }, nil
 }
 
 func readRecord(d *golibvirt.Domain, row *engine.DomainSummary) error {
@@ -172,9 +178,22 @@ func parseHead(text string) (*domainXML, error) {
 	}
 }
 
+// activeStates are the active domains by UUID.
+func activeStates(l *golibvirt.Connect) (map[string]engine.DomainSummary, error) {
+	rows, err := activeStats(l)
+	if errors.Is(err, golibvirt.ERR_NO_SUPPORT) {
+		rows, err = askStates(l)
+	}
+	states := make(map[string]engine.DomainSummary, len(rows))
+	for _, row := range rows {
+		states[row.UUID] = row
+	}
+	return states, err
+}
+
 // askStates is for hosts without statistics, such as libvirt's test driver.
 func askStates(l *golibvirt.Connect) ([]engine.DomainSummary, error) {
-	domains, err := l.ListAllDomains(0)
+	domains, err := l.ListAllDomains(golibvirt.CONNECT_LIST_DOMAINS_ACTIVE)
 	if err != nil {
 		return nil, err
 	}
@@ -203,24 +222,6 @@ func askState(d *golibvirt.Domain) (row engine.DomainSummary, err error) {
 	state, _, err := d.GetState()
 	row.State = stateOf(state)
 	return row, err
-}
-
-// listAutostart are the UUIDs of the domains that start with the host.
-func listAutostart(l *golibvirt.Connect) (map[string]bool, error) {
-	domains, err := l.ListAllDomains(golibvirt.CONNECT_LIST_DOMAINS_AUTOSTART)
-	if err != nil {
-		return nil, err
-	}
-	defer free(domains)
-	uuids := make(map[string]bool, len(domains))
-	for i := range domains {
-		uuid, err := domains[i].GetUUIDString()
-		if err != nil {
-			return nil, err
-		}
-		uuids[uuid] = true
-	}
-	return uuids, nil
 }
 
 func free(domains []golibvirt.Domain) {

@@ -31,7 +31,7 @@ static int load(struct library *l) {
 }
 
 static int all(struct library *l, void *connection, struct stats ***found, int *code, char **message) {
-	int n = l->all(connection, 1, found, 0); // VIR_DOMAIN_STATS_STATE: QEMU is not asked
+	int n = l->all(connection, 1, found, 1); // VIR_DOMAIN_STATS_STATE, for which QEMU is not asked, of VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
 	if (n < 0) {
 		*code = l->code();
 		*message = strdup(l->message());
@@ -71,9 +71,9 @@ var library = sync.OnceValues(func() (*C.struct_library, error) {
 	return l, nil
 })
 
-// listStates gives name, UUID and state of all domains: one call, and so one moment. The
+// activeStats gives name, UUID and state of all active domains: one call, and so one moment. The
 // binding's own GetAllDomainStats makes another call for each domain, to its vcpus.
-func listStates(l *golibvirt.Connect) ([]engine.DomainSummary, error) {
+func activeStats(l *golibvirt.Connect) ([]engine.DomainSummary, error) {
 	lib, err := library()
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package libvirt
 import (
 	"context"
 	"encoding/xml"
+	"errors"
 	"path"
 
 	"golang.org/x/sync/errgroup"
@@ -21,7 +22,9 @@ type poolXML struct {
 	XMLName xml.Name `xml:"pool"`
 	Type    string   `xml:"type,attr"`
 	Name    string   `xml:"name"`
-	Target  struct {
+	// Available is in bytes, whatever the unit that is asked for.
+	Available uint64 `xml:"available,omitempty"`
+	Target    struct {
 		Path string `xml:"path"`
 	} `xml:"target"`
 }
@@ -49,18 +52,19 @@ func (c *conn) noTarget() error {
 
 func (c *conn) readPool(p *golibvirt.StoragePool, out *engine.Pool) error {
 	var text string
-	var info *golibvirt.StoragePoolInfo
+	var names []string
 	var parts errgroup.Group
 	parts.Go(func() (err error) {
 		text, err = p.GetXMLDesc(0)
 		return err
 	})
+	out.State = engine.PoolActive
 	parts.Go(func() (err error) {
-		out.Autostart, err = p.GetAutostart()
-		return err
-	})
-	parts.Go(func() (err error) {
-		info, err = p.GetInfo()
+		if names, err = c.knownVolumes(p, ""); errors.Is(err, golibvirt.ERR_OPERATION_INVALID) {
+			// Only the volumes of an active pool can be listed.
+			out.State = engine.PoolInactive
+			out.Autostart, err = p.GetAutostart()
+		}
 		return err
 	})
 	if err := parts.Wait(); err != nil {
@@ -77,10 +81,8 @@ func (c *conn) readPool(p *golibvirt.StoragePool, out *engine.Pool) error {
 		return c.foreignPool("its directory is " + quoteName(def.Target.Path) + ", not " + c.target)
 	}
 	out.Target = def.Target.Path
-	out.State = engine.PoolInactive
-	if info.State == golibvirt.STORAGE_POOL_RUNNING {
-		out.State = engine.PoolActive
-		out.Available = spec.Size(info.Available)
+	if out.State == engine.PoolActive {
+		out.Available, out.Volumes = spec.Size(def.Available), names
 	}
 	return nil
 }
@@ -137,6 +139,11 @@ func (c *conn) BuildPool(ctx context.Context) error {
 // StartPool makes the pool active.
 func (c *conn) StartPool(ctx context.Context) error {
 	return c.onPool(ctx, "start", func(p *golibvirt.StoragePool) error { return p.Create(0) })
+}
+
+// RefreshPool looks at the directory again.
+func (c *conn) RefreshPool(ctx context.Context) error {
+	return c.onPool(ctx, "refresh", c.refresh)
 }
 
 // AutostartPool makes the pool come back when the host boots.

@@ -155,7 +155,7 @@ func (c *conn) withVolume(l *golibvirt.Connect, name string, f func(*golibvirt.S
 func (c *conn) ListVolumes(ctx context.Context, prefix string) ([]engine.Volume, error) {
 	return read(ctx, c, "list the volumes of storage pool "+PoolName, func(l *golibvirt.Connect) (out []engine.Volume, err error) {
 		err = c.withPool(l, func(p *golibvirt.StoragePool) error {
-			if err := c.refreshing.soon(func() error { return refresh(p) }); err != nil {
+			if err := c.refresh(p); err != nil {
 				return err
 			}
 			volumes, err := p.ListAllStorageVolumes(0)
@@ -181,23 +181,30 @@ func (c *conn) ListVolumes(ctx context.Context, prefix string) ([]engine.Volume,
 func (c *conn) KnownVolumes(ctx context.Context, prefix string) ([]string, error) {
 	return read(ctx, c, "list the volumes of storage pool "+PoolName, func(l *golibvirt.Connect) (names []string, err error) {
 		err = c.withPool(l, func(p *golibvirt.StoragePool) error {
-			volumes, err := p.ListAllStorageVolumes(0)
-			if err != nil {
-				return err
-			}
-			for i := range volumes {
-				name, failed := volumes[i].GetName()
-				if strings.HasPrefix(name, prefix) {
-					names = append(names, name)
-				}
-				err = cmp.Or(err, failed)
-				_ = volumes[i].Free()
-			}
-			slices.Sort(names)
+			names, err = c.knownVolumes(p, prefix)
 			return err
 		})
 		return names, err
 	})
+}
+
+// knownVolumes keeps the volumes, too: whoever reads one of them next need not look it up.
+func (c *conn) knownVolumes(p *golibvirt.StoragePool, prefix string) (names []string, err error) {
+	volumes, err := p.ListAllStorageVolumes(0)
+	if err != nil {
+		return nil, err
+	}
+	for i := range volumes {
+		name, failed := volumes[i].GetName()
+		if failed == nil && strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+			failed = c.volumes.keep(name, &volumes[i])
+		}
+		err = cmp.Or(err, failed)
+		_ = volumes[i].Free()
+	}
+	slices.Sort(names)
+	return names, err
 }
 
 // readVolumes reads those whose name begins with the prefix, many at once.
@@ -229,6 +236,11 @@ func readVolumes(volumes []golibvirt.StorageVol, prefix string) ([]engine.Volume
 		}
 	}
 	return out, err
+}
+
+// refresh is shared by all who ask for it at about the same time.
+func (c *conn) refresh(p *golibvirt.StoragePool) error {
+	return c.refreshing.soon(func() error { return refresh(p) })
 }
 
 // refresh looks at the directory again. libvirt refuses while a volume is being made

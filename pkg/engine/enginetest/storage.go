@@ -67,7 +67,13 @@ func (h *Host) VolumeNames() []string {
 
 // Pool implements engine.Pools.
 func (h *Host) Pool(ctx context.Context) (engine.Pool, error) {
-	return read(ctx, h, "Pool", nil, func() (engine.Pool, error) { return h.pool, nil })
+	return read(ctx, h, "Pool", nil, func() (engine.Pool, error) {
+		out := h.pool
+		if out.State == engine.PoolActive {
+			out.Volumes = h.known("")
+		}
+		return out, nil
+	})
 }
 
 // DefinePool implements engine.Pools.
@@ -120,6 +126,7 @@ func (h *Host) StartPool(ctx context.Context) error {
 			return fault.New(fault.Other, "cannot start storage pool %s: its directory %s is not there", h.pool.Name, h.pool.Target)
 		}
 		h.pool.State, h.pool.Available = engine.PoolActive, 100*spec.GiB
+		h.look()
 		return nil
 	})
 }
@@ -131,6 +138,18 @@ func (h *Host) AutostartPool(ctx context.Context) error {
 		h.pool.Autostart = h.pool.Autostart || err == nil
 		return err
 	})
+}
+
+// RefreshPool implements engine.Pools.
+func (h *Host) RefreshPool(ctx context.Context) error {
+	_, err := read(ctx, h, "RefreshPool", nil, func() (struct{}, error) {
+		err := h.activePool()
+		if err == nil {
+			h.look()
+		}
+		return struct{}{}, err
+	})
+	return err
 }
 
 func (h *Host) findVolume(name string) (*volume, error) {
@@ -189,15 +208,19 @@ func (h *Host) KnownVolumes(ctx context.Context, prefix string) ([]string, error
 		if err := h.activePool(); err != nil {
 			return nil, err
 		}
-		var names []string
-		for _, v := range h.volumes {
-			if strings.HasPrefix(v.Name, prefix) && !v.hidden {
-				names = append(names, v.Name)
-			}
-		}
-		slices.Sort(names)
-		return names, nil
+		return h.known(prefix), nil
 	})
+}
+
+func (h *Host) known(prefix string) []string {
+	var names []string
+	for _, v := range h.volumes {
+		if strings.HasPrefix(v.Name, prefix) && !v.hidden {
+			names = append(names, v.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // CreateOverlay implements engine.Volumes.
