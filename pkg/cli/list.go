@@ -175,7 +175,11 @@ func (c *call) listHost(ctx context.Context, uri string, declared []spec.Machine
 	e, err := c.engine(ctx, uri, nil)
 	if err == nil {
 		var found []engine.Row
-		if found, err = e.List(ctx, declared, all); err == nil {
+		reading := engine.Briefly
+		if c.json() {
+			reading = engine.WithAutostart // the table does not show it
+		}
+		if found, err = e.List(ctx, declared, all, reading); err == nil {
 			for _, r := range found {
 				rows = append(rows, listRow(r, uri))
 			}

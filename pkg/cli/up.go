@@ -9,7 +9,6 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"vmctl/pkg/engine"
-	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
 	"vmctl/pkg/spec"
 )
@@ -195,15 +194,7 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 // machine is not to be touched. A flake's image asks by itself when it has to be built: an up
 // with nothing to do is to be quick.
 func (c *call) worthBuilding(ctx context.Context, t *target, e *engine.Engine, adopt bool) error {
-	ask := func(ctx context.Context) error {
-		d, err := e.Managed(ctx, t.name)
-		// What vmctl did not make cannot be taken over, either.
-		adoptable := adopt && fault.Is(err, fault.Refused) && d != nil && d.Record != nil && d.Record.Version <= engine.RecordVersion
-		if fault.Is(err, fault.NotFound) || adoptable {
-			return nil
-		}
-		return err
-	}
+	ask := func(ctx context.Context) error { return e.MayChange(ctx, t.name, adopt) }
 	switch t.machine.Image.Kind {
 	case spec.ImageFile:
 		return nil

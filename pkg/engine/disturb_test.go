@@ -94,7 +94,7 @@ func acts(t *testing.T) []act {
 			require.NoError(t, on(h).CreateDataVolume(t.Context(), "example", "spare", spec.GiB, true))
 		}, do: func(ctx context.Context, e *engine.Engine) error { return e.RemoveDataVolume(ctx, "example", "spare") }, again: fault.NotFound},
 		{name: "list", before: running, do: func(ctx context.Context, e *engine.Engine) error {
-			_, err := e.List(ctx, []spec.Machine{first.Machine}, true)
+			_, err := e.List(ctx, []spec.Machine{first.Machine}, true, engine.WithAutostart)
 			return err
 		}, back: true},
 		{name: "image prune", before: func(t *testing.T, h *enginetest.Host) {

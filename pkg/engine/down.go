@@ -69,10 +69,7 @@ func (e *Engine) Down(ctx context.Context, name string, o DownOptions) (*Removal
 	removal := &Removal{Existed: domain != nil, Halted: HaltedAlready}
 	plan := &Plan{Machine: name, Host: e.Host.URI}
 	if domain != nil {
-		if err := e.owned(domain, false); err != nil {
-			return nil, err
-		}
-		if err := e.unmoved(domain); err != nil {
+		if err := e.mayChange(domain, false); err != nil {
 			return nil, err
 		}
 		removal.base = domain.Record.Base

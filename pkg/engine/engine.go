@@ -229,6 +229,23 @@ func (e *Engine) lockUp(ctx context.Context, w Wanted) (func(), error) {
 	return func() { unlockImage(); unlockMachine() }, nil
 }
 
+// MayChange refuses what Up would refuse, whatever is wanted: a domain that is not the
+// project's, or is on its way to another host. One that is not there is fine.
+func (e *Engine) MayChange(ctx context.Context, name string, adopt bool) error {
+	d, err := found(e.Host.Domains.Domain(ctx, name))
+	if err != nil || d == nil {
+		return err
+	}
+	return e.mayChange(d, adopt)
+}
+
+func (e *Engine) mayChange(d *Domain, adopt bool) error {
+	if err := e.owned(d, adopt); err != nil {
+		return err
+	}
+	return e.unmoved(d)
+}
+
 // newer says that a newer vmctl made a machine, which this one shows and reads, and leaves as it is.
 func newer(d *Domain) bool {
 	return d.Record != nil && d.UUID == UUID(d.Name) && d.Record.Version > RecordVersion

@@ -526,7 +526,7 @@ func TestListMergesDeclaredAndManaged(t *testing.T) {
 	h.PlantDomain(engine.Domain{Name: "foreign", UUID: "11111111-2222-3333-4444-555555555555", State: engine.StateShutOff})
 	only := inStore().Machine
 	only.Name, only.Image = "only-declared", spec.Image{Ref: "images/x"}
-	rows, err := on(h).List(t.Context(), []spec.Machine{only}, false)
+	rows, err := on(h).List(t.Context(), []spec.Machine{only}, false, engine.Briefly)
 	require.NoError(t, err)
 	require.Len(t, rows, 2)
 	assert.Equal(t, "example", rows[0].Name)
@@ -534,7 +534,7 @@ func TestListMergesDeclaredAndManaged(t *testing.T) {
 	assert.Equal(t, "images/example", rows[0].Image)
 	assert.Equal(t, "only-declared", rows[1].Name)
 	assert.Nil(t, rows[1].Domain)
-	rows, err = on(h).List(t.Context(), nil, true)
+	rows, err = on(h).List(t.Context(), nil, true, engine.Briefly)
 	require.NoError(t, err)
 	assert.Len(t, rows, 2, "all shows foreign ones too")
 }

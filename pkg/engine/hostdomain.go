@@ -65,7 +65,8 @@ type Live struct {
 type DomainSummary struct {
 	Name, UUID string
 	State      State
-	Autostart  bool
+	// Autostart is read with autostart only.
+	Autostart bool
 
 	// What follows is of domains that are Ours, and read with records only.
 
@@ -82,15 +83,18 @@ type DomainSummary struct {
 // Domains that have another are not managed. That costs no call to the host.
 func (d DomainSummary) Ours() bool { return d.UUID == UUID(d.Name) }
 
-// Reading says how much a list reads of each domain.
+// Reading says what a list reads of domains beside their names and states. Each costs more calls.
 type Reading uint8
 
-// How much is read.
+// What can be read.
 const (
-	// Briefly is what the host tells of all domains at once.
-	Briefly Reading = iota
 	// WithRecords costs a call more for each domain that is Ours.
-	WithRecords
+	WithRecords Reading = 1 << iota
+	// WithAutostart costs one call more.
+	WithAutostart
+
+	// Briefly is what the host tells of all domains at once.
+	Briefly Reading = 0
 )
 
 // Definition is everything the host needs to define a domain.

@@ -30,9 +30,9 @@ type Row struct {
 }
 
 // List merges the project's definitions with the managed domains of the host, by
-// name; all adds foreign domains.
-func (e *Engine) List(ctx context.Context, declared []spec.Machine, all bool) ([]Row, error) {
-	domains, err := e.Host.Domains.ListDomains(ctx, WithRecords)
+// name; all adds foreign domains. What is read beside records is the caller's to say.
+func (e *Engine) List(ctx context.Context, declared []spec.Machine, all bool, reading Reading) ([]Row, error) {
+	domains, err := e.Host.Domains.ListDomains(ctx, WithRecords|reading)
 	if err != nil {
 		return nil, err
 	}

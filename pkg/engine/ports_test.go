@@ -98,7 +98,7 @@ func TestListAsksAllAtOnce(t *testing.T) {
 		arrived <- struct{}{}
 		<-all // deadlocks unless all are asked at once
 	})
-	rows, err := e.List(t.Context(), nil, false)
+	rows, err := e.List(t.Context(), nil, false, engine.Briefly)
 	require.NoError(t, err)
 	for _, r := range rows {
 		assert.Equal(t, []string{"192.0.2.1"}, r.Addresses)

@@ -20,10 +20,9 @@ import (
 // answers the way.
 const underWay = 50
 
-// ListDomains asks for all domains, for the states of those that are active, and for those
-// that start with the host, all at once: an inactive domain has but one state, and a host
-// says names several times as fast as states. Records are read of domains with vmctl's UUID
-// alone: others cannot be managed.
+// ListDomains asks for all domains and for the states of those that are active, all at once: an
+// inactive domain has but one state, and a host says names several times as fast as states.
+// Records are read of domains with vmctl's UUID alone: others cannot be managed.
 func (c *conn) ListDomains(ctx context.Context, reading engine.Reading) ([]engine.DomainSummary, error) {
 	return read(ctx, c, "list the domains", func(l *golibvirt.Connect) ([]engine.DomainSummary, error) {
 		var all, starting []golibvirt.Domain
@@ -37,10 +36,12 @@ func (c *conn) ListDomains(ctx context.Context, reading engine.Reading) ([]engin
 			active, err = activeStates(l)
 			return err
 		})
-		asked.Go(func() (err error) {
-			starting, err = l.ListAllDomains(golibvirt.CONNECT_LIST_DOMAINS_AUTOSTART)
-			return err
-		})
+		if reading&engine.WithAutostart != 0 {
+			asked.Go(func() (err error) {
+				starting, err = l.ListAllDomains(golibvirt.CONNECT_LIST_DOMAINS_AUTOSTART)
+				return err
+			})
+		}
 		err := asked.Wait()
 		defer free(starting)
 		defer free(all)
@@ -71,7 +72,7 @@ func (c *conn) ListDomains(ctx context.Context, reading engine.Reading) ([]engin
 			_, rows[i].Autostart = autostart[rows[i].UUID]
 		}
 		slices.SortFunc(rows, func(a, b engine.DomainSummary) int { return cmp.Compare(a.Name, b.Name) })
-		if reading == engine.Briefly {
+		if reading&engine.WithRecords == 0 {
 			return rows, nil
 		}
 		gone, err := readRecords(l, rows, domains)

@@ -182,7 +182,7 @@ func list(s *suite) {
 	s.ok(s.host.Domains.DefineDomain(ctx, foreign))
 	s.Cleanup(func() { _ = s.host.Domains.UndefineDomain(context.Background(), "a-foreign") })
 	s.ok(s.host.Domains.SetAutostart(ctx, "a-foreign", true))
-	all, err := s.host.Domains.ListDomains(ctx, engine.Briefly)
+	all, err := s.host.Domains.ListDomains(ctx, engine.WithAutostart)
 	s.ok(err)
 	require.Equal(s, []engine.DomainSummary{
 		{Name: "a-foreign", UUID: foreign.UUID, State: engine.StateShutOff, Autostart: true},
@@ -190,7 +190,7 @@ func list(s *suite) {
 	}, all)
 	require.False(s, all[0].Ours())
 	require.True(s, all[1].Ours())
-	all, err = s.host.Domains.ListDomains(ctx, engine.WithRecords)
+	all, err = s.host.Domains.ListDomains(ctx, engine.WithRecords|engine.WithAutostart)
 	s.ok(err)
 	require.Equal(s, []engine.DomainSummary{
 		{Name: "a-foreign", UUID: foreign.UUID, State: engine.StateShutOff, Autostart: true},

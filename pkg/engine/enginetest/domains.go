@@ -118,9 +118,9 @@ func (h *Host) ListDomains(ctx context.Context, reading engine.Reading) ([]engin
 	return read(ctx, h, "ListDomains", nil, func() ([]engine.DomainSummary, error) {
 		out := []engine.DomainSummary{}
 		for _, d := range h.domains {
-			row := engine.DomainSummary{Name: d.name, UUID: d.uuid, State: d.state, Autostart: d.autostart}
+			row := engine.DomainSummary{Name: d.name, UUID: d.uuid, State: d.state, Autostart: d.autostart && reading&engine.WithAutostart != 0}
 			// A host reads only the domains that have vmctl's UUID.
-			if reading == engine.WithRecords && row.Ours() {
+			if reading&engine.WithRecords != 0 && row.Ours() {
 				c := d.config.copy()
 				row.Record, row.Managed, row.Memory, row.CPUs = c.record, c.record != nil, c.memory, c.cpus
 			}
