@@ -52,12 +52,14 @@ func TestBench(t *testing.T) {
 	}{
 		{"up", func() ([]row, []amount) { return h.up(rounds), nil }},
 		{"idle", func() ([]row, []amount) { return h.idle(rounds), nil }},
+		{"boot", func() ([]row, []amount) { return []row{h.boots(min(rounds, 5))}, nil }},
 		{"many", func() ([]row, []amount) { return h.many(min(rounds, 5)), nil }},
 		{"inside", func() ([]row, []amount) { return h.inside(rounds), nil }},
 		{"images", func() ([]row, []amount) {
 			return []row{h.large(rounds), h.prune(few)}, []amount{h.shared()}
 		}},
-		{"hosts", func() ([]row, []amount) { return h.hosts(min(rounds, 5)), nil }},
+		{"far", func() ([]row, []amount) { return []row{h.farUp(min(rounds, 5))}, nil }},
+		{"hosts", func() ([]row, []amount) { return h.crowded(min(rounds, 5)) }},
 		{"upload", func() ([]row, []amount) { return nil, []amount{h.upload("through libvirt", "qemu:///system")} }},
 		// What takes longest comes last.
 		{"first", func() ([]row, []amount) {

@@ -73,22 +73,24 @@ type row struct {
 	Ratio     spread[float64] `json:"ratio"`
 	Target    string          `json:"target"`
 	PeakMiB   float64         `json:"vmctl_peak_mib"`
+	// OtherPeakMiB is that of the reference's largest process.
+	OtherPeakMiB float64 `json:"reference_peak_mib"`
 }
 
 // compare pairs the rounds: a ratio within one round is honest where the machine's
 // speed drifts between rounds.
 func compare(what, reference, target string, vmctl, other []run) row {
 	var ours, theirs, ratios []float64
-	var peak int64
+	var peak, otherPeak int64
 	for i := range vmctl {
 		ours = append(ours, ms(vmctl[i].wall))
 		theirs = append(theirs, ms(other[i].wall))
 		ratios = append(ratios, ours[i]/theirs[i])
-		peak = max(peak, vmctl[i].rss)
+		peak, otherPeak = max(peak, vmctl[i].rss), max(otherPeak, other[i].rss)
 	}
 	return row{
 		What: what, Vmctl: spreadOf(ours), Reference: reference, Other: spreadOf(theirs),
-		Ratio: spreadOf(ratios), Target: target, PeakMiB: float64(peak) / (1 << 20),
+		Ratio: spreadOf(ratios), Target: target, PeakMiB: float64(peak) / (1 << 20), OtherPeakMiB: float64(otherPeak) / (1 << 20),
 	}
 }
 

@@ -28,20 +28,22 @@ func TestCalls(t *testing.T) {
 		args []string
 		most int
 	}{
-		{link.URI(), []string{"up", "--no-wait", "tiny"}, 20}, // and may have to make the pool
-		{link.URI(), []string{"up", "--no-wait", "tiny"}, 19},
-		{link.URI(), []string{"down", "--force", "tiny"}, 27},
-		{link.URI(), []string{"up", "--no-wait", "tiny"}, 20},
+		{link.URI(), []string{"up", "--no-wait", "tiny"}, 19}, // and may have to make the pool
+		{link.URI(), []string{"up", "--no-wait", "tiny"}, 17},
+		{link.URI(), []string{"down", "--force", "tiny"}, 22},
+		{link.URI(), []string{"up", "--no-wait", "tiny"}, 17},
 		{link.URI(), []string{"list"}, 10},
-		{link.URI(), []string{"down", "--force", "tiny"}, 27},
+		{link.URI(), []string{"down", "--force", "tiny"}, 22},
 		{link.URI(), []string{"list", "--all"}, 8},
-		{far, []string{"up", "--no-wait", "tiny"}, 30}, // and uploads the image, and looks whether it is still there
-		{far, []string{"up", "--no-wait", "tiny"}, 19},
-		{far, []string{"up", "--no-wait", "second"}, 28},
-		{far, []string{"info", "tiny"}, 20},
-		{far, []string{"stop", "--force", "tiny"}, 18},
-		{far, []string{"start", "--no-wait", "tiny"}, 19},
-		{far, []string{"down", "--force", "tiny"}, 33},
+		{far, []string{"up", "--no-wait", "tiny"}, 26}, // and uploads the image, and looks whether it is still there
+		{far, []string{"up", "--no-wait", "tiny"}, 16},
+		{far, []string{"up", "--no-wait", "second"}, 23}, // and asks whether that is worth a build
+		{far, []string{"down", "--force", "second"}, 27},
+		{far, []string{"up", "--no-wait", "second"}, 20},
+		{far, []string{"info", "tiny"}, 19},
+		{far, []string{"stop", "--force", "tiny"}, 16},
+		{far, []string{"start", "--no-wait", "tiny"}, 17},
+		{far, []string{"down", "--force", "tiny"}, 27},
 	} {
 		link.Reset()
 		pr.ok(t, append([]string{"-c", c.on}, c.args...)...)
