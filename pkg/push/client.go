@@ -75,8 +75,14 @@ func (c *client) run(ctx context.Context) error {
 
 // deliver sends a message. When it cannot, the host may have said why before it went.
 func (c *client) deliver(kind byte, payload []byte) error {
-	err := c.send(kind, payload)
-	if err != nil {
+	return c.deliverWith(kind, payload, 0, 0)
+}
+
+// deliverWith sends a message that ends with a part of the image.
+func (c *client) deliverWith(kind byte, payload []byte, at, length int64) error {
+	err := c.sendWith(kind, payload, c.Image, at, length)
+	var own ownError
+	if err != nil && !errors.As(err, &own) {
 		<-c.answered // it ends with the connection
 		err = cmp.Or(c.ended, err)
 	}
@@ -197,8 +203,13 @@ func (c *client) report(arrived, sent int64) {
 // give sends what the host asks for, and the digest when that was all.
 func (c *client) give(ctx context.Context) error {
 	group, working := errgroup.WithContext(ctx)
+	pieces := make(chan run)
+	group.Go(func() error {
+		defer close(pieces)
+		return c.deal(working, pieces)
+	})
 	for range min(runtime.GOMAXPROCS(0), senders) {
-		group.Go(func() error { return c.data(working) })
+		group.Go(func() error { return c.data(working, pieces) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -211,8 +222,35 @@ func (c *client) give(ctx context.Context) error {
 	}
 }
 
-// data sends what the host asks for.
-func (c *client) data(ctx context.Context) error {
+// deal cuts what the host asks for into pieces, in order: the host proves what it has from
+// the beginning on.
+func (c *client) deal(ctx context.Context, pieces chan<- run) error {
+	for {
+		var runs []run
+		var more bool
+		select {
+		case runs, more = <-c.needs:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if !more {
+			return nil
+		}
+		for _, r := range runs {
+			for ; r.count > 0; r = (run{r.at + blocksPerData, r.count - blocksPerData}) {
+				select {
+				case pieces <- run{r.at, min(r.count, blocksPerData)}:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+		}
+		<-c.open
+	}
+}
+
+// data sends pieces of the image.
+func (c *client) data(ctx context.Context, pieces <-chan run) error {
 	// What arrived is known by the digest of the whole.
 	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
 		zstd.WithWindowSize(blocksPerData*delta.Block), zstd.WithLowerEncoderMem(true))
@@ -221,22 +259,15 @@ func (c *client) data(ctx context.Context) error {
 	}
 	defer func() { _ = encoder.Close() }()
 	s := sender{client: c, encoder: encoder, content: make([]byte, blocksPerData*delta.Block)}
-	for {
-		select {
-		case runs, open := <-c.needs:
-			if !open {
-				return nil
-			}
-			for _, r := range runs {
-				if err := s.blocks(ctx, r); err != nil {
-					return err
-				}
-			}
-			<-c.open
-		case <-ctx.Done():
+	for r := range pieces {
+		if err := s.piece(r); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
+	return nil
 }
 
 // sender reads and compresses.
@@ -246,21 +277,53 @@ type sender struct {
 	content, frame []byte
 }
 
-// blocks sends a run of blocks.
-func (s *sender) blocks(ctx context.Context, r run) error {
-	for r.count > 0 && ctx.Err() == nil {
-		part := run{r.at, min(r.count, blocksPerData)}
-		at := part.at * delta.Block
-		content := s.content[:min(part.count*delta.Block, s.Size-at)]
-		if n, err := s.Image.ReadAt(content, at); n < len(content) {
-			return unreadable(shortened(err))
-		}
-		s.frame = s.encoder.EncodeAll(content, appendRun(s.frame[:0], part))
-		if err := s.deliver(frameData, s.frame); err != nil {
+// piece sends a piece of the image: as it is, when it would not become smaller.
+func (s *sender) piece(r run) error {
+	at := r.at * delta.Block
+	length := min(r.count*delta.Block, s.Size-at)
+	dense, err := s.dense(at, length)
+	if err != nil {
+		return err
+	}
+	if dense {
+		s.frame = appendRun(s.frame[:0], r)
+		if err := s.deliverWith(framePlain, s.frame, at, length); err != nil {
 			return err
 		}
-		s.report(int64(len(content)), int64(len(s.frame)))
-		r = run{r.at + part.count, r.count - part.count}
+		s.report(length, runSize+length)
+		return nil
 	}
-	return ctx.Err()
+	if err := s.read(s.content[:length], at); err != nil {
+		return err
+	}
+	s.frame = s.encoder.EncodeAll(s.content[:length], appendRun(s.frame[:0], r))
+	if err := s.deliver(frameData, s.frame); err != nil {
+		return err
+	}
+	s.report(length, int64(len(s.frame)))
+	return nil
+}
+
+// dense says of a piece that it does not become much smaller, as far as a sample tells: one
+// block in sampled.
+func (s *sender) dense(at, length int64) (bool, error) {
+	const sampled = 32
+	sample := s.content[:0]
+	for from := int64(0); from < length; from += sampled * delta.Block {
+		block := sample[len(sample):][:min(delta.Block, length-from)]
+		if err := s.read(block, at+from); err != nil {
+			return false, err
+		}
+		sample = sample[:len(sample)+len(block)]
+	}
+	s.frame = s.encoder.EncodeAll(sample, s.frame[:0])
+	return len(s.frame) > len(sample)/8*7, nil
+}
+
+// read reads a part of the image.
+func (s *sender) read(content []byte, at int64) error {
+	if n, err := s.Image.ReadAt(content, at); n < len(content) {
+		return unreadable(shortened(err))
+	}
+	return nil
 }

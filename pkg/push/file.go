@@ -15,7 +15,7 @@ func copyRange(to *os.File, at int64, from *os.File, offset, length int64) error
 		n, err := unix.CopyFileRange(int(from.Fd()), &offset, int(to.Fd()), &at, int(min(length, 1<<30)), 0)
 		switch {
 		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EXDEV), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), err == nil && n == 0:
+		case cannot(err), err == nil && n == 0:
 			// Also where the source has become shorter: that is an error then.
 			_, err := io.CopyN(io.NewOffsetWriter(to, at), io.NewSectionReader(from, offset, length), length)
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"runtime"
 
@@ -20,6 +21,12 @@ const readAtOnce = 64 * delta.Block
 // keysOf are the keys of a file's blocks from an offset, a block's begin, to an end, which
 // the file has. Holes that the file system tells of are not read.
 func keysOf(ctx context.Context, f *os.File, salt *delta.Salt, from, to int64) ([]delta.Key, error) {
+	return keysBy(ctx, &layout{file: f}, salt, from, to)
+}
+
+// keysBy is keysOf for who asks for one part of a file after the other.
+func keysBy(ctx context.Context, l *layout, salt *delta.Salt, from, to int64) ([]delta.Key, error) {
+	f := l.file
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -46,7 +53,7 @@ func keysOf(ctx context.Context, f *os.File, salt *delta.Salt, from, to int64) (
 	}
 	group.Go(func() error {
 		defer close(offsets)
-		return dataOf(f, from, to, func(at int64) error {
+		return l.each(from, to, func(at int64) error {
 			select {
 			case offsets <- at:
 				return nil
@@ -69,15 +76,23 @@ func shortened(err error) error {
 	return err
 }
 
-// dataOf calls do with the offsets, each a readAtOnce behind the one before or more, of all
+// layout is where the data of a file lie, as far as its file system tells. It remembers
+// what was found last: some file systems look at all that follows, each time.
+type layout struct {
+	file       *os.File
+	begin, end int64
+}
+
+// each calls do with the offsets, each a readAtOnce behind the one before or more, of all
 // that is no hole.
-func dataOf(f *os.File, from, to int64, do func(at int64) error) error {
+func (l *layout) each(from, to int64, do func(at int64) error) error {
 	for at := from; at < to; {
-		begin, end, err := data(f, at, to)
-		if err != nil || begin >= to {
-			return err
+		if at >= l.end || at < l.begin {
+			if err := l.find(at); err != nil {
+				return err
+			}
 		}
-		for at = max(at, begin/delta.Block*delta.Block); at < min(end, to); at += readAtOnce {
+		for at = max(at, l.begin/delta.Block*delta.Block); at < min(l.end, to); at += readAtOnce {
 			if err := do(at); err != nil {
 				return err
 			}
@@ -86,17 +101,19 @@ func dataOf(f *os.File, from, to int64, do func(at int64) error) error {
 	return nil
 }
 
-// data is where the next data of a file lie, as far as its file system tells.
-func data(f *os.File, at, to int64) (begin, end int64, err error) {
-	begin, err = f.Seek(at, unix.SEEK_DATA)
-	if err == nil && begin < to {
-		end, err = f.Seek(begin, unix.SEEK_HOLE)
+// find finds the next data from an offset on.
+func (l *layout) find(at int64) (err error) {
+	l.begin, err = l.file.Seek(at, unix.SEEK_DATA)
+	if err == nil {
+		l.end, err = l.file.Seek(l.begin, unix.SEEK_HOLE)
 	}
 	switch {
-	case errors.Is(err, unix.ENXIO), err == nil && begin >= to:
-		return to, to, nil // the rest is a hole
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
-		return at, to, nil // it does not know holes
+	case errors.Is(err, unix.ENXIO): // the rest is a hole
+		l.begin, l.end = math.MaxInt64, math.MaxInt64
+		return nil
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP): // it does not know holes
+		l.begin, l.end = at, math.MaxInt64
+		return nil
 	}
-	return begin, end, err
+	return err
 }

@@ -125,12 +125,12 @@ func (m *maker) carryOut(op delta.Op) error {
 	}
 }
 
-// write writes blocks that were asked for.
-func (m *maker) write(r run, content []byte) error {
+// write writes blocks that were asked for: put does it, at an offset of the file.
+func (m *maker) write(r run, put func(at int64) error) error {
 	if err := m.todo.asked(r); err != nil {
 		return err
 	}
-	if _, err := m.file.WriteAt(content, r.at*delta.Block); err != nil {
+	if err := put(r.at * delta.Block); err != nil {
 		return err
 	}
 	m.todo.came(r)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -159,6 +160,32 @@ func TestPushOfARebuiltImage(t *testing.T) {
 	unchanged, err := os.ReadFile(filepath.Join(dir, "base-sha256-old.me-1.qcow2"))
 	require.NoError(t, err)
 	assert.True(t, bytes.Equal(old, unchanged))
+}
+
+// What becomes smaller travels compressed, and all else as it is: there is no loss in trying.
+func TestPushCompressesWhatItCan(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	text := bytes.Repeat([]byte("what is written again and again\n"), 4<<20/32)
+	for name, tt := range map[string]struct {
+		image []byte
+		most  int64
+	}{
+		"text":  {text, 64 << 10},
+		"noise": {noise(random, 4<<20+100), 4<<20 + 1<<10},
+		"mixed": {slices.Concat(noise(random, 2<<20), text, noise(random, 1<<20), text), 3<<20 + 128<<10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := host(t)
+			c, err := connected(t, dir, tt.image, nil)
+			require.NoError(t, err)
+			same(t, dir, tt.image)
+			assert.LessOrEqual(t, c.sent, tt.most)
+			r, _ := here(t) // and through pipes
+			dir, _, err = pushed(t, r, tt.image)
+			require.NoError(t, err)
+			same(t, dir, tt.image)
+		})
+	}
 }
 
 func same(t testing.TB, dir string, image []byte) {
@@ -377,6 +404,10 @@ func TestHostileClients(t *testing.T) {
 		"data without a place":    {[][]byte{first, keys, frame(frameData, nil)}, "half a run"},
 		"data of too much":        {[][]byte{beginning(dir, volume, 1<<30), frame(frameData, appendRun(nil, run{0, 1000}))}, "too many"},
 		"data that is no data":    {[][]byte{first, keys, frame(frameData, append(appendRun(nil, run{0, 1}), "nonsense"...))}, "cannot be read"},
+		"plain, and unwanted":     {[][]byte{first, frame(framePlain, append(appendRun(nil, run{0, 1}), make([]byte, delta.Block)...))}, "nobody asked"},
+		"plain, and too little":   {[][]byte{first, keys, frame(framePlain, append(appendRun(nil, run{0, 1}), "some"...))}, "cannot be 4 bytes"},
+		"plain, and too much":     {[][]byte{first, keys, frame(framePlain, append(appendRun(nil, run{0, 1}), make([]byte, delta.Block+1)...))}, "cannot be 4097 bytes"},
+		"plain without a place":   {[][]byte{first, keys, frame(framePlain, []byte("some"))}, "half a run"},
 		"the end too early":       {[][]byte{first, keys, frame(frameEnd, []byte(`{}`))}, "block 0 of 3 has not come"},
 		"the end before its keys": {[][]byte{first, frame(frameEnd, []byte(`{}`))}, "the keys of 3 blocks"},
 		"another begin":           {[][]byte{first, first}, "is not expected"},
@@ -409,6 +440,7 @@ func FuzzServe(f *testing.F) {
 	keys := frame(frameKeys, encodeKeys([]delta.Key{5, 6, delta.Hole}))
 	f.Add(bytes.Join([][]byte{beginning(dir, volume, 3*delta.Block), keys, frame(frameEnd, []byte(`{}`))}, nil))
 	f.Add(bytes.Join([][]byte{beginning(dir, volume, 100), frame(frameData, appendRun(nil, run{0, 1}))}, nil))
+	f.Add(bytes.Join([][]byte{beginning(dir, volume, 100), frame(frameKeys, encodeKeys([]delta.Key{5})), frame(framePlain, append(appendRun(nil, run{0, 1}), "some"...))}, nil))
 	f.Fuzz(func(t *testing.T, said []byte) {
 		_ = serve(t.Context(), bytes.NewReader(said), io.Discard)
 		precious(t, dir)

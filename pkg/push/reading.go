@@ -62,8 +62,9 @@ func (r *reading) end() {
 
 func (r *reading) readKeys(ctx context.Context, p engine.Push, salt delta.Salt) error {
 	const part = keysPerFrame * delta.Block
+	image := &layout{file: p.Image}
 	for at := int64(0); at < p.Size; at += part {
-		keys, err := keysOf(ctx, p.Image, &salt, at, min(at+part, p.Size))
+		keys, err := keysBy(ctx, image, &salt, at, min(at+part, p.Size))
 		if err != nil {
 			return unreadable(err)
 		}

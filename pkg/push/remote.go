@@ -239,6 +239,7 @@ func (r *Remote) run(ctx context.Context) (*session, *bufio.Reader, error) {
 		return nil, nil, err
 	}
 	ctx, stop := context.WithCancel(ctx)
+	widen(in)
 	s := &session{in: in, out: out, stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)

@@ -22,6 +22,7 @@ const indexRoom = 2 << 20
 // Serve is the host's end: it makes one file what the client says, and returns when the
 // client is gone. Its error is what the client was told.
 func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	widen(in)
 	if _, err := io.WriteString(out, said+ready+"\n"); err != nil {
 		return nil //nolint:nilerr // the client went
 	}
@@ -91,18 +92,26 @@ func (s *server) serve(ctx context.Context) error {
 	}
 	var buffer []byte
 	for {
-		kind, payload, err := s.receive(buffer)
+		kind, length, err := s.head()
 		if err != nil {
 			return err
 		}
-		buffer = payload
+		read := length
+		if kind == framePlain {
+			read = min(read, runSize) // what it is about; the rest goes to its place
+		}
+		if buffer, err = s.payload(buffer, read); err != nil {
+			return err
+		}
 		switch kind {
 		case frameKeys:
-			err = s.keys(ctx, payload)
+			err = s.keys(ctx, buffer)
 		case frameData:
-			err = s.data(payload)
+			err = s.data(buffer)
+		case framePlain:
+			err = s.plain(buffer, length-read)
 		case frameEnd:
-			return s.end(payload)
+			return s.end(buffer)
 		default:
 			err = fmt.Errorf("a message of kind %q is not expected", kind)
 		}
@@ -195,20 +204,26 @@ func (s *server) keys(ctx context.Context, payload []byte) error {
 	return s.maker.want(want)
 }
 
-// data takes blocks that were asked for.
+// blocks reads which blocks come, and how many bytes they are.
+func (s *server) blocks(payload []byte) (r run, length int64, err error) {
+	r, err = readRun(payload, 0, delta.Blocks(s.maker.size))
+	switch {
+	case err != nil:
+		return run{}, 0, err
+	case r.count > blocksPerData:
+		return run{}, 0, fmt.Errorf("%d blocks at once are too many", r.count)
+	case s.told == 0:
+		return run{}, 0, errors.New("nobody asked for a block")
+	}
+	return r, min(r.count*delta.Block, s.maker.size-r.at*delta.Block), nil
+}
+
+// data takes blocks that were asked for, compressed.
 func (s *server) data(payload []byte) error {
-	m := &s.maker
-	r, err := readRun(payload, 0, delta.Blocks(m.size))
+	r, length, err := s.blocks(payload)
 	if err != nil {
 		return err
 	}
-	if r.count > blocksPerData {
-		return fmt.Errorf("%d blocks at once are too many", r.count)
-	}
-	if s.told == 0 {
-		return errors.New("nobody asked for a block")
-	}
-	length := min(r.count*delta.Block, m.size-r.at*delta.Block)
 	s.content, err = s.zstd.DecodeAll(payload[runSize:], s.content[:0])
 	if err == nil && int64(len(s.content)) != length {
 		err = fmt.Errorf("they are %d bytes", len(s.content))
@@ -216,7 +231,22 @@ func (s *server) data(payload []byte) error {
 	if err != nil {
 		return fmt.Errorf("blocks %d+%d cannot be read: %w", r.at, r.count, err)
 	}
-	return m.write(r, s.content)
+	return s.maker.write(r, func(at int64) error {
+		_, err := s.maker.file.WriteAt(s.content, at)
+		return err
+	})
+}
+
+// plain takes blocks that were asked for; their content follows.
+func (s *server) plain(payload []byte, follows int64) error {
+	r, length, err := s.blocks(payload)
+	if err == nil && follows != length {
+		err = fmt.Errorf("blocks %d+%d cannot be %d bytes", r.at, r.count, follows)
+	}
+	if err != nil {
+		return err
+	}
+	return s.maker.write(r, func(at int64) error { return moveIn(s.maker.file, at, s.r, length) })
 }
 
 // end compares the file with the client's digest.

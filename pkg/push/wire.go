@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"vmctl/pkg/ansi"
@@ -13,7 +14,7 @@ import (
 
 // protocol is the version of what both ends say. They are the same program, as its digest
 // says; the version tells programs apart that were started in another way.
-const protocol = 2
+const protocol = 3
 
 // Every message is a frame: what it is, how long it is, and the payload.
 const (
@@ -23,7 +24,8 @@ const (
 	frameBegin byte = 'b' // client: begin
 	frameKeys  byte = 'k' // client: the keys of the next blocks of the image
 	frameNeed  byte = 'n' // host: which of these blocks it does not have
-	frameData  byte = 'd' // client: blocks that were needed
+	frameData  byte = 'd' // client: blocks that were needed, compressed
+	framePlain byte = 'p' // client: blocks that were needed, as they are
 	frameEnd   byte = 'e' // client: the digest of the image
 	frameDone  byte = 'o' // host: the file is the image
 	frameError byte = 'x' // host: failure; nothing follows
@@ -34,7 +36,7 @@ const (
 	maxFrame = 1 << 20
 	// keysPerFrame is how many blocks one message of keys is about: 32 MiB of the image.
 	keysPerFrame = 8 << 10
-	// blocksPerData is how many blocks travel together, compressed: 512 KiB.
+	// blocksPerData is how many blocks travel together: 512 KiB.
 	blocksPerData = 128
 	// maxImage bounds the size of an image.
 	maxImage = 1 << 40
@@ -95,7 +97,22 @@ type link struct {
 func (l *link) send(kind byte, payload []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.frame = append(binary.BigEndian.AppendUint32(append(l.frame[:0], kind), uint32(len(payload))), payload...)
+	return l.begin(kind, payload, 0)
+}
+
+// sendWith sends a message whose payload ends with a part of a file.
+func (l *link) sendWith(kind byte, payload []byte, file *os.File, at, length int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.begin(kind, payload, length); err != nil {
+		return err
+	}
+	return moveOut(l.w, file, at, length)
+}
+
+// begin writes a frame but for so much of it.
+func (l *link) begin(kind byte, payload []byte, rest int64) error {
+	l.frame = append(binary.BigEndian.AppendUint32(append(l.frame[:0], kind), uint32(int64(len(payload))+rest)), payload...)
 	_, err := l.w.Write(l.frame)
 	return err
 }
@@ -110,22 +127,37 @@ func (l *link) sendJSON(kind byte, message any) error {
 
 // receive reads a frame into a buffer that it makes larger when it has to.
 func (l *link) receive(buffer []byte) (kind byte, payload []byte, err error) {
+	kind, length, err := l.head()
+	if err != nil {
+		return 0, buffer, err
+	}
+	payload, err = l.payload(buffer, length)
+	return kind, payload, err
+}
+
+// head reads what a frame is, and how long its payload, which follows.
+func (l *link) head() (kind byte, length int64, err error) {
 	var head [5]byte
 	if _, err := io.ReadFull(l.r, head[:]); err != nil {
-		return 0, buffer, err
+		return 0, 0, err
 	}
 	n := binary.BigEndian.Uint32(head[1:])
 	if n > maxFrame {
-		return 0, buffer, fmt.Errorf("a message of %d bytes is too long", n)
+		return 0, 0, fmt.Errorf("a message of %d bytes is too long", n)
 	}
-	if int(n) > cap(buffer) {
-		buffer = make([]byte, n)
+	return head[0], int64(n), nil
+}
+
+// payload reads so much of a payload.
+func (l *link) payload(buffer []byte, length int64) ([]byte, error) {
+	if length > int64(cap(buffer)) {
+		buffer = make([]byte, length)
 	}
-	buffer = buffer[:n]
+	buffer = buffer[:length]
 	if _, err := io.ReadFull(l.r, buffer); err != nil {
-		return 0, buffer, fmt.Errorf("a message ended early: %w", err)
+		return buffer, fmt.Errorf("a message ended early: %w", err)
 	}
-	return head[0], buffer, nil
+	return buffer, nil
 }
 
 // run is a run of blocks.

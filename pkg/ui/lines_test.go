@@ -57,6 +57,22 @@ func TestPlainAndJSONGolden(t *testing.T) {
 	}
 }
 
+// TestJSONTellsCountsNowAndThen: a script that keeps them is not drowned in them.
+func TestJSONTellsCountsNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, errs := pipes()
+		p := NewProgress(s, ModeJSON, false)
+		for i := range int64(1000) {
+			p.Emit(progress.Event{ID: "upload", Unit: progress.Bytes, Current: i, Total: 1000})
+			time.Sleep(time.Millisecond)
+		}
+		p.Emit(progress.Event{ID: "upload", Unit: progress.Bytes, Current: 1000, Total: 1000, Detail: "another step"})
+		p.Emit(progress.Event{ID: "upload", Status: progress.Done, Unit: progress.Bytes, Current: 1000, Total: 1000})
+		p.Close()
+		assert.Len(t, strings.Split(strings.TrimSpace(errs.String()), "\n"), 10+2)
+	})
+}
+
 func TestJSONLinesAreObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _, errs := pipes()

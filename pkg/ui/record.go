@@ -35,7 +35,11 @@ type Record struct {
 	Error string `json:"error,omitempty"`
 }
 
-// recorder writes a Record per event.
+// recordEvery is how often a task's count is told, at most: one of bytes moves thousands of
+// times in a second.
+const recordEvery = 100 * time.Millisecond
+
+// recorder writes a Record per event, but for counts that come faster than recordEvery.
 type recorder struct {
 	out     *holder
 	verbose bool
@@ -43,6 +47,12 @@ type recorder struct {
 	mu     sync.Mutex
 	tasks  tasks
 	closed bool
+}
+
+// recorded is what was last written of a task.
+type recorded struct {
+	at     time.Time
+	detail string
 }
 
 func newRecorder(s *Streams, verbose bool) *recorder {
@@ -57,6 +67,16 @@ func (r *recorder) Emit(e progress.Event) {
 		return
 	}
 	now := time.Now()
+	var t *task
+	var last bool
+	if e.Status != progress.Note && e.Status != progress.Log {
+		var first bool
+		t, first, last = r.tasks.take(e, now)
+		if !first && !last && e.Detail == t.recorded.detail && now.Sub(t.recorded.at) < recordEvery {
+			return
+		}
+		t.recorded = recorded{now, e.Detail}
+	}
 	record := Record{
 		Time: now.UTC().Format("2006-01-02T15:04:05.000Z"),
 		ID:   clean(e.ID), Status: statusName(e.Status), Text: clean(e.Text), Detail: clean(e.Detail),
@@ -71,8 +91,7 @@ func (r *recorder) Emit(e progress.Event) {
 	if e.Err != nil {
 		record.Error = clean(e.Err.Error())
 	}
-	if e.Status != progress.Note && e.Status != progress.Log {
-		t, _, last := r.tasks.take(e, now)
+	if t != nil {
 		record.Text = t.text
 		if last {
 			record.Seconds = now.Sub(t.start).Round(time.Millisecond).Seconds()

@@ -16,6 +16,7 @@ type task struct {
 	unit             progress.Unit
 	speed            speed
 	plain            plainMarks
+	recorded         recorded
 }
 
 // take brings the task up to date with an event of its own.
