@@ -3,23 +3,17 @@ package cli
 import (
 	"context"
 	"slices"
-	"sync"
-	"time"
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 )
 
-// elsewherePatience is how long a host may take to say whether it runs a machine that
-// is about to be made on another one.
-const elsewherePatience = 10 * time.Second
-
 // elsewhere refuses to boot a machine that runs on another host: two of them would
 // share a name, a MAC address and what they think is theirs. Only hosts that have a
-// name, the machine's own and the one in use are known. Of a machine that runs here
-// already nobody is asked.
+// name, the machine's own, the one in use and the one that is used where nobody names any
+// are known. Of a machine that runs here already nobody is asked.
 func (c *call) elsewhere(ctx context.Context, t *target, e *engine.Engine) error {
-	others, err := c.otherHosts(t, e)
+	others, unnamed, err := c.otherHosts(t, e)
 	if err != nil || len(others) == 0 {
 		return err
 	}
@@ -32,62 +26,80 @@ func (c *call) elsewhere(ctx context.Context, t *target, e *engine.Engine) error
 	case err != nil:
 		return nil // the verb itself says what is wrong
 	}
-	ctx, cancel := context.WithTimeout(ctx, elsewherePatience)
-	defer cancel()
-	found, failed := make([]*engine.Domain, len(others)), make([]error, len(others))
-	var asked sync.WaitGroup
-	for i, uri := range others {
-		asked.Go(func() {
-			var there *engine.Engine
-			if there, failed[i] = c.engine(ctx, uri, t.project); failed[i] == nil {
-				found[i], failed[i] = there.Managed(ctx, t.name)
-			}
-		})
-	}
-	asked.Wait()
-	names := c.hostNames()
-	for i, uri := range others {
-		called := uri
-		on := "-c " + uri
-		if name := names[uri]; name != "" {
-			called, on = name, "-H "+name
+	asking := c.asking()
+	asking.patient = false
+	answers := askHosts(ctx, asking, others, func(ctx context.Context, uri string) (*engine.Domain, error) {
+		there, err := c.engine(ctx, uri, t.project)
+		if err != nil {
+			return nil, err
 		}
+		return there.Managed(ctx, t.name)
+	}, nil)
+	for _, other := range answers {
+		if err := c.refuses(t.name, other, own); err != nil {
+			return err
+		}
+	}
+	for _, other := range answers {
 		switch {
-		case failed[i] == nil && found[i].Record.Moving != nil && own == nil:
-			return fault.New(fault.Refused, "%s is on its way from %s to %s, and that was cut short", t.name, called, c.called(found[i].Record.Moving.To)).
-				WithHint("go on with it: vmctl %s migrate %s %s", on, t.name, c.called(found[i].Record.Moving.To))
-		case failed[i] == nil && found[i].State.Active() && (own == nil || own.Record.Project == found[i].Record.Project):
-			return fault.New(fault.Refused, "%s already runs on %s", t.name, called).
-				WithHint("stop it there first: vmctl %s down %s", on, t.name)
-		case failed[i] != nil && !fault.Is(failed[i], fault.NotFound) && !fault.Is(failed[i], fault.Refused):
-			c.note(t.name, fault.New(fault.Unreachable, "%s could not be asked whether %s runs there: %w", called, t.name, failed[i]))
+		case ctx.Err() != nil, other.err == nil, fault.Is(other.err, fault.NotFound), fault.Is(other.err, fault.Refused):
+		case other.uri == unnamed: // where libvirt is not, nothing runs
+			c.log.Debug("not asked whether it runs there", "machine", t.name, "host", other.uri, "error", other.err)
+		default:
+			c.note(t.name, fault.New(fault.Unreachable, "%s could not be asked whether %s runs there: %w", c.called(other.uri), t.name, other.err))
 		}
 	}
 	return nil
 }
 
-// otherHosts are the URIs of all known hosts but the one that a command works on.
-func (c *call) otherHosts(t *target, e *engine.Engine) ([]string, error) {
+// refuses says why a machine must not be booted on the host in use, where own is what there
+// is of it, as far as another host tells.
+func (c *call) refuses(name string, other answer[*engine.Domain], own *engine.Domain) error {
+	if other.err != nil {
+		return nil
+	}
+	called, record := c.called(other.uri), other.is.Record
+	switch {
+	case record.Moving != nil && own == nil:
+		return fault.New(fault.Refused, "%s is on its way from %s to %s, and that was cut short", name, called, c.called(record.Moving.To)).
+			WithHint("go on with it: %s migrate %s %s", c.on(other.uri), name, c.called(record.Moving.To))
+	case other.is.State.Active() && (own == nil || own.Record.Project == record.Project):
+		return fault.New(fault.Refused, "%s already runs on %s", name, called).
+			WithHint("stop it there first: %s down %s", c.on(other.uri), name)
+	}
+	return nil
+}
+
+// otherHosts are the URIs of all known hosts but the one that a command works on. unnamed
+// is that of the host that is used where nobody names one, unless it has a name.
+func (c *call) otherHosts(t *target, e *engine.Engine) (uris []string, unnamed string, err error) {
 	list, err := c.hostList()
 	switch {
 	case err == nil:
 	case c.onHost() == "vmctl" && t.host() == "":
 		// Nobody names hosts: a list that cannot be read keeps nobody from their own.
-		return nil, nil
+		return nil, "", nil
 	default:
-		return nil, err
+		return nil, "", err
 	}
-	var uris []string
 	for _, h := range list.All() {
 		uris = append(uris, h.URI)
 	}
 	if t.host() != "" {
 		own, err := c.namedHost(t.host(), true)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		uris = append(uris, own)
 	}
+	if unnamed, err = c.unnamedHost(); err != nil {
+		return nil, "", err
+	}
+	if slices.Contains(uris, unnamed) {
+		unnamed = ""
+	} else {
+		uris = append(uris, unnamed)
+	}
 	slices.Sort(uris)
-	return slices.DeleteFunc(slices.Compact(uris), func(uri string) bool { return uri == t.uri || uri == e.Host.URI }), nil
+	return slices.DeleteFunc(slices.Compact(uris), func(uri string) bool { return uri == t.uri || uri == e.Host.URI }), unnamed, nil
 }

@@ -49,7 +49,7 @@ func hostCommand() *command {
 				args:    &arguments{usage: "[NAME|URI...]", one: "the name of a host", least: 0, most: -1, hint: "vmctl host list shows them", complete: hostWords},
 				summary: "Try whether machines can run on hosts",
 				about: []string{
-					"Connects to each host (all that have a name, when none is named) and looks at libvirt, QEMU, KVM, storage, network and firmware, " +
+					"Connects to all hosts at once (all that have a name, when none is named) and looks at libvirt, QEMU, KVM, storage, network and firmware, " +
 						"as vmctl doctor does for the host in use. It changes nothing. Exits with 1 when one fails.",
 				},
 				json: `{
@@ -144,18 +144,27 @@ func runHostCheck(ctx context.Context, c *call, _ *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	c.progress.Pause()
-	broken := false
+	uris := make([]string, len(wanted))
 	for i, h := range wanted {
-		wanted[i].Checks = c.checkHostAt(ctx, h.URI)
+		uris[i] = h.URI
+	}
+	answers := askHosts(ctx, c.asking(), uris, func(ctx context.Context, uri string) ([]check, error) {
+		return c.checkHostAt(ctx, uri), nil
+	}, nil)
+	c.progress.Close()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	broken := false
+	for i, a := range answers {
+		if wanted[i].Checks = a.is; a.err != nil {
+			wanted[i].Checks = []check{failed("libvirt", a.err)} // it came too late
+		}
 		broken = broken || slices.ContainsFunc(wanted[i].Checks, func(k check) bool { return k.Status == statusFail })
 		if !c.json() {
 			if err := c.showHost(wanted[i], len(wanted) > 1); err != nil {
 				return err
 			}
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
 		}
 	}
 	if c.json() {

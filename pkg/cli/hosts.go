@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"vmctl/pkg/engine"
@@ -30,6 +31,8 @@ type openHosts struct {
 type connected struct {
 	mu   sync.Mutex
 	open map[string]*openHost
+	// asked is how many of several hosts are being connected to.
+	asked atomic.Int32
 }
 
 func newHosts() openHosts { return openHosts{connected: &connected{open: map[string]*openHost{}}} }
@@ -156,16 +159,24 @@ func (c *call) uri(machineHost string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	named := c.global("host") != "" || chosen == "" && machineHost != ""
-	for _, word := range []string{chosen, machineHost, c.deps.getenv(envURI)} {
+	for _, word := range []string{chosen, machineHost} {
 		if word != "" {
-			return c.namedHost(word, named)
+			return c.namedHost(word, c.global("host") != "" || chosen == "")
 		}
 	}
-	if c.deps.Root {
+	return c.unnamedHost()
+}
+
+// unnamedHost is the URI of the host that is used where nobody names one: virsh's rules.
+func (c *call) unnamedHost() (string, error) {
+	switch word := c.deps.getenv(envURI); {
+	case word != "":
+		return c.namedHost(word, false)
+	case c.deps.Root:
 		return "qemu:///system", nil
+	default:
+		return "qemu:///session", nil
 	}
-	return "qemu:///session", nil
 }
 
 // namedHost is the URI of a word that may be a host's name. Unless it has to be known

@@ -89,7 +89,7 @@ func (c *call) allImages(ctx context.Context) ([]imageResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, failed := askHosts(ctx, uris, c.hostImages)
+	found, failed := allOf(askHosts(ctx, c.asking(), uris, c.hostImages, nil))
 	var all []imageResult
 	present := map[string]map[string]bool{} // machines by host
 	for _, h := range found {

@@ -1,18 +1,14 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"vmctl/pkg/engine"
 	"vmctl/pkg/spec"
-	"vmctl/pkg/ui"
 )
 
 func listCommand() *command {
@@ -22,7 +18,8 @@ func listCommand() *command {
 		summary: "List machines",
 		about: []string{
 			"Lists the machines of the project, on the hosts that they name, and the machines that vmctl made on the host in use. " +
-				"Outside of a project it lists those alone.",
+				"Outside of a project it lists those alone. While some hosts keep it waiting, what others have said is shown; one that " +
+				"has not answered at all within 30 seconds is given up.",
 			"With --available it lists what could be brought up instead: the configurations of the flakes named, or of the flake in the project's " +
 				"(else the current) directory and those in images/. None of them is evaluated.",
 		},
@@ -104,20 +101,28 @@ func runList(ctx context.Context, c *call, in *urfave.Context) error {
 	}
 	uris = slices.AppendSeq(uris, maps.Keys(machines))
 	slices.Sort(uris)
-	found, failed := askHosts(ctx, slices.Compact(uris), func(ctx context.Context, uri string) ([]listed, error) {
+	l := &listing{call: c, names: c.hostNames()}
+	a := c.asking()
+	tell := a.waiting
+	a.waiting = func(left []string, all int) {
+		l.several = true
+		l.show() // others are not waited for
+		tell(left, all)
+	}
+	_, failed := allOf(askHosts(ctx, a, slices.Compact(uris), func(ctx context.Context, uri string) ([]listed, error) {
 		return c.listHost(ctx, uri, machines[uri], in.Bool("all"))
-	})
-	rows := append([]listed{}, slices.Concat(found...)...)
-	slices.SortStableFunc(rows, func(a, b listed) int { return strings.Compare(a.Name, b.Name) })
+	}, func(came answer[[]listed]) { l.rows = append(l.rows, came.is...) }))
 	c.progress.Close()
 	failed = spec.Join(failed, invalid)
 	if c.json() {
-		return results(c, rows, failed)
+		l.sort(0)
+		return results(c, append([]listed{}, l.rows...), failed)
 	}
-	if err := c.listTable(rows); err != nil {
-		return err
+	l.show()
+	if l.err != nil {
+		return l.err
 	}
-	if len(rows) == 0 && failed == nil {
+	if len(l.rows) == 0 && failed == nil {
 		c.say("there are no machines here; vmctl list -a shows domains that vmctl did not make")
 	}
 	return failed
@@ -209,34 +214,6 @@ func listRow(r engine.Row, uri string) listed {
 		}
 	}
 	return row
-}
-
-// listTable prints the table; hosts are named when there are several.
-func (c *call) listTable(rows []listed) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	several := slices.ContainsFunc(rows, func(r listed) bool { return r.Host != rows[0].Host })
-	columns := []ui.Column{
-		{Title: "NAME", Keep: true}, {Title: "STATE", State: true, Keep: true}, {Title: "CPUS", Right: true},
-		{Title: "MEMORY", Right: true}, {Title: "ADDRESS"}, {Title: "IMAGE"},
-	}
-	if several {
-		columns = append(columns, ui.Column{Title: "HOST"})
-	}
-	names := c.hostNames()
-	table := ui.NewTable(columns...)
-	for _, r := range rows {
-		cpus, memory := "", ""
-		if r.CPUs > 0 {
-			cpus = strconv.Itoa(r.CPUs)
-		}
-		if r.Memory > 0 {
-			memory = spec.Size(r.Memory).String()
-		}
-		table.Row(r.Name, c.stateOf(r, rows), cpus, memory, whereabouts(r.Addresses, r.Ports), r.Image, cmp.Or(names[r.Host], r.Host))
-	}
-	return table.Write(c.streams)
 }
 
 // stateOf is a machine's state in a list. Of one that is on its way to another host it says

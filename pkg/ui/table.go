@@ -22,6 +22,8 @@ type Column struct {
 type Table struct {
 	columns []Column
 	rows    [][]string
+	// written is how many rows were written already.
+	written int
 }
 
 // NewTable makes an empty table.
@@ -50,17 +52,20 @@ const (
 	narrowest = 8
 )
 
-// Write writes the table to standard output.
+// Write writes the table to standard output; the next time only the rows that are new, as
+// far as can be under the same headers.
 func (t *Table) Write(s *Streams) error {
 	widths := t.widths(s.OutWidth())
 	more, paint := s.glyphs().more, s.outStyle()
 	var b strings.Builder
-	header := make([]string, len(t.columns))
-	for i, column := range t.columns {
-		header[i] = column.Title
+	if t.written == 0 {
+		header := make([]string, len(t.columns))
+		for i, column := range t.columns {
+			header[i] = column.Title
+		}
+		t.line(&b, header, widths, more, func(int, string) string { return bold }, paint)
 	}
-	t.line(&b, header, widths, more, func(int, string) string { return bold }, paint)
-	for _, row := range t.rows {
+	for _, row := range t.rows[t.written:] {
 		t.line(&b, row, widths, more, func(i int, cell string) string {
 			if t.columns[i].State {
 				return stateColor(cell)
@@ -68,6 +73,7 @@ func (t *Table) Write(s *Streams) error {
 			return plain
 		}, paint)
 	}
+	t.written = len(t.rows)
 	_, err := s.Out.Write([]byte(b.String()))
 	return err
 }

@@ -66,6 +66,17 @@ func TestTableWithoutRows(t *testing.T) {
 	assert.Equal(t, "NAME  STATE\n", out.String())
 }
 
+func TestTableGrows(t *testing.T) {
+	s, out, _ := pipes()
+	table := NewTable(Column{Title: "NAME"}, Column{Title: "STATE"})
+	table.Row("a-long-name", "running")
+	require.NoError(t, table.Write(s))
+	table.Row("b", "off")
+	table.Row("c-with-a-longer-name", "off")
+	require.NoError(t, table.Write(s))
+	assert.Equal(t, "NAME         STATE\na-long-name  running\nb                     off\nc-with-a-longer-name  off\n", out.String())
+}
+
 func TestTableTellsOfABrokenPipe(t *testing.T) {
 	s := Fixed(nil, broken{}, &bytes.Buffer{}, 0)
 	require.ErrorIs(t, machines().Write(s), errBroken)
