@@ -43,15 +43,18 @@ type Deps struct {
 	// OpenHost connects to libvirt; ssh is the program for hosts that are reached by it, silent
 	// is told when the host keeps somebody waiting.
 	OpenHost func(ctx context.Context, uri, ssh string, silent func(bool)) (*engine.Host, io.Closer, error)
+	// Asleep says that a host is the user's own libvirt and does not run; nil is never.
+	Asleep func(uri string) bool
 	// Images builds flakes.
 	Images func(dirs state.Dirs, sink progress.Sink, log *slog.Logger) Images
 }
 
 // System are the dependencies of the real program.
 func System(version string) *Deps {
+	streams := ui.System()
 	return &Deps{
 		Version:  version,
-		Streams:  ui.System(),
+		Streams:  streams,
 		Terminal: os.Stdout, Diagnostics: os.Stderr,
 		Getwd:    os.Getwd,
 		Now:      time.Now,
@@ -60,6 +63,7 @@ func System(version string) *Deps {
 		OpenHost: func(ctx context.Context, uri, ssh string, silent func(bool)) (*engine.Host, io.Closer, error) {
 			return libvirt.Open(ctx, uri, libvirt.WithSSH(ssh), libvirt.WithSilence(silent))
 		},
+		Asleep: func(uri string) bool { return libvirt.Asleep(uri, streams.Getenv) },
 		Images: systemImages,
 		Token:  systemToken,
 	}

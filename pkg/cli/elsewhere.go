@@ -95,9 +95,10 @@ func (c *call) otherHosts(t *target, e *engine.Engine) (uris []string, unnamed s
 	if unnamed, err = c.unnamedHost(); err != nil {
 		return nil, "", err
 	}
-	if slices.Contains(uris, unnamed) {
+	switch {
+	case slices.Contains(uris, unnamed):
 		unnamed = ""
-	} else {
+	case c.deps.Asleep == nil || !c.deps.Asleep(unnamed):
 		uris = append(uris, unnamed)
 	}
 	slices.Sort(uris)
