@@ -44,7 +44,7 @@ type Deps struct {
 	// is told when the host keeps somebody waiting.
 	OpenHost func(ctx context.Context, uri, ssh string, silent func(bool)) (*engine.Host, io.Closer, error)
 	// Asleep says that a host is the user's own libvirt and does not run; nil is never.
-	Asleep func(uri string) bool
+	Asleep func(ctx context.Context, uri string) bool
 	// Images builds flakes.
 	Images func(dirs state.Dirs, sink progress.Sink, log *slog.Logger) Images
 }
@@ -63,7 +63,7 @@ func System(version string) *Deps {
 		OpenHost: func(ctx context.Context, uri, ssh string, silent func(bool)) (*engine.Host, io.Closer, error) {
 			return libvirt.Open(ctx, uri, libvirt.WithSSH(ssh), libvirt.WithSilence(silent))
 		},
-		Asleep: func(uri string) bool { return libvirt.Asleep(uri, streams.Getenv) },
+		Asleep: func(ctx context.Context, uri string) bool { return libvirt.Asleep(ctx, uri, streams.Getenv) },
 		Images: systemImages,
 		Token:  systemToken,
 	}

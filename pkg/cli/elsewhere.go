@@ -13,7 +13,7 @@ import (
 // name, the machine's own, the one in use and the one that is used where nobody names any
 // are known. Of a machine that runs here already nobody is asked.
 func (c *call) elsewhere(ctx context.Context, t *target, e *engine.Engine) error {
-	others, unnamed, err := c.otherHosts(t, e)
+	others, unnamed, err := c.otherHosts(ctx, t, e)
 	if err != nil || len(others) == 0 {
 		return err
 	}
@@ -72,7 +72,7 @@ func (c *call) refuses(name string, other answer[*engine.Domain], own *engine.Do
 
 // otherHosts are the URIs of all known hosts but the one that a command works on. unnamed
 // is that of the host that is used where nobody names one, unless it has a name.
-func (c *call) otherHosts(t *target, e *engine.Engine) (uris []string, unnamed string, err error) {
+func (c *call) otherHosts(ctx context.Context, t *target, e *engine.Engine) (uris []string, unnamed string, err error) {
 	list, err := c.hostList()
 	switch {
 	case err == nil:
@@ -98,7 +98,7 @@ func (c *call) otherHosts(t *target, e *engine.Engine) (uris []string, unnamed s
 	switch {
 	case slices.Contains(uris, unnamed):
 		unnamed = ""
-	case c.deps.Asleep == nil || !c.deps.Asleep(unnamed):
+	case c.deps.Asleep == nil || !c.deps.Asleep(ctx, unnamed):
 		uris = append(uris, unnamed)
 	}
 	slices.Sort(uris)

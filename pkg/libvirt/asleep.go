@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"cmp"
+	"context"
 	"net"
 	"path/filepath"
 	"strings"
@@ -9,14 +10,14 @@ import (
 
 // Asleep says that a URI is that of the user's own libvirt here, and that it does not run: to
 // ask it would start it. Guests keep it running.
-func Asleep(uri string, getenv func(string) string) bool {
+func Asleep(ctx context.Context, uri string, getenv func(string) string) bool {
 	if uri, _, _ = strings.Cut(uri, "?"); uri != "qemu:///session" {
 		return false
 	}
 	// virGetUserRuntimeDirectory, and the sockets of libvirtd and virtqemud in it.
 	dir := cmp.Or(getenv("XDG_RUNTIME_DIR"), getenv("XDG_CACHE_HOME"), filepath.Join(getenv("HOME"), ".cache"))
 	for _, socket := range []string{"libvirt-sock", "virtqemud-sock"} {
-		if c, err := net.Dial("unix", filepath.Join(dir, "libvirt", socket)); err == nil {
+		if c, err := (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, "libvirt", socket)); err == nil {
 			_ = c.Close()
 			return false
 		}

@@ -15,13 +15,13 @@ func TestAsleep(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	getenv := func(name string) string { return map[string]string{"XDG_RUNTIME_DIR": dir}[name] }
-	assert.True(t, Asleep("qemu:///session", getenv))
-	assert.False(t, Asleep("qemu:///system", getenv))
+	assert.True(t, Asleep(t.Context(), "qemu:///session", getenv))
+	assert.False(t, Asleep(t.Context(), "qemu:///system", getenv))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "libvirt"), 0o700))
 	l, err := net.Listen("unix", filepath.Join(dir, "libvirt", "libvirt-sock"))
 	require.NoError(t, err)
-	assert.False(t, Asleep("qemu:///session", getenv))
+	assert.False(t, Asleep(t.Context(), "qemu:///session", getenv))
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	require.NoError(t, l.Close())
-	assert.True(t, Asleep("qemu:///session", getenv), "what is left of one that ended")
+	assert.True(t, Asleep(t.Context(), "qemu:///session", getenv), "what is left of one that ended")
 }
