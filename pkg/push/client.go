@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
@@ -277,7 +278,8 @@ type sender struct {
 	content, frame []byte
 }
 
-// piece sends a piece of the image: as it is, when it would not become smaller.
+// piece sends a piece of the image: as it is, when it would not become smaller, or not soon
+// enough.
 func (s *sender) piece(r run) error {
 	at := r.at * delta.Block
 	length := min(r.count*delta.Block, s.Size-at)
@@ -285,7 +287,7 @@ func (s *sender) piece(r run) error {
 	if err != nil {
 		return err
 	}
-	if dense {
+	if dense || s.pace.hurries() {
 		s.frame = appendRun(s.frame[:0], r)
 		if err := s.deliverWith(framePlain, s.frame, at, length); err != nil {
 			return err
@@ -316,7 +318,9 @@ func (s *sender) dense(at, length int64) (bool, error) {
 		}
 		sample = sample[:len(sample)+len(block)]
 	}
+	began := time.Now()
 	s.frame = s.encoder.EncodeAll(sample, s.frame[:0])
+	s.pace.compressed(len(sample), time.Since(began))
 	return len(s.frame) > len(sample)/8*7, nil
 }
 

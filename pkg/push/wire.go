@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"vmctl/pkg/ansi"
 	"vmctl/pkg/delta"
@@ -92,6 +93,7 @@ type link struct {
 	w  io.Writer
 	// frame is what is written at once.
 	frame []byte
+	pace  pace
 }
 
 func (l *link) send(kind byte, payload []byte) error {
@@ -104,10 +106,13 @@ func (l *link) send(kind byte, payload []byte) error {
 func (l *link) sendWith(kind byte, payload []byte, file *os.File, at, length int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.begin(kind, payload, length); err != nil {
-		return err
+	began := time.Now()
+	err := l.begin(kind, payload, length)
+	if err == nil {
+		err = moveOut(l.w, file, at, length)
 	}
-	return moveOut(l.w, file, at, length)
+	l.pace.wrote(len(payload)+int(length), time.Since(began))
+	return err
 }
 
 // begin writes a frame but for so much of it.
