@@ -48,7 +48,9 @@ func scenarios() []scenario {
 	// The first in a home directory: what it writes there is made anew.
 	cold := func(ready func(*testing.T, *stage)) func(*testing.T, *stage) {
 		return func(t *testing.T, s *stage) {
-			require.NoError(t, os.RemoveAll(filepath.Join(s.p.home, ".cache/vmctl")))
+			for _, dir := range []string{"wrappers", "builds", "digests"} {
+				require.NoError(t, os.RemoveAll(filepath.Join(s.p.home, ".cache/vmctl", dir)))
+			}
 			ready(t, s)
 		}
 	}
@@ -62,17 +64,17 @@ func scenarios() []scenario {
 	file, large := define("image: ./disk.img"), define("image: ./large.img")
 	return []scenario{
 		{name: "up", ready: cold(first), command: up, back: true, killed: 5, interrupted: 40},
-		{name: "push", ready: cold(file), command: up, remote: true, back: true, killed: 40, interrupted: 80},
-		{name: "push by content", ready: large, command: up, remote: true, killed: 40, interrupted: 80},
+		{name: "push", ready: cold(file), command: up, remote: true, back: true, killed: 50, interrupted: 100},
+		{name: "push by content", ready: large, command: up, remote: true, killed: 50, interrupted: 100},
 		{name: "replace", ready: running(func(t *testing.T, s *stage) {
 			s.ok(t, "stop", "--force", "victim")
 			define("disk: 128MiB", "firmware: efi", "tpm: true")(t, s)
-		}), command: []string{"up", "--no-wait", "--replace", "victim"}, killed: 40, interrupted: 80},
-		{name: "grow", ready: running(define("disk: 512MiB", "firmware: efi", "tpm: true")), command: up, killed: 40, interrupted: 80},
+		}), command: []string{"up", "--no-wait", "--replace", "victim"}, killed: 50, interrupted: 100},
+		{name: "grow", ready: running(define("disk: 512MiB", "firmware: efi", "tpm: true")), command: up, killed: 50, interrupted: 100},
 		{name: "volume resize", ready: func(t *testing.T, s *stage) {
 			define()(t, s)
 			s.ok(t, "volume", "create", "victim/spare", "64MiB")
-		}, command: []string{"volume", "resize", "victim/spare", "128MiB"}, after: []string{"volume", "rm", "--yes", "victim/spare"}, killed: 40, interrupted: 80},
+		}, command: []string{"volume", "resize", "victim/spare", "128MiB"}, after: []string{"volume", "rm", "--yes", "victim/spare"}, killed: 50, interrupted: 100},
 		{name: "down", ready: running(func(*testing.T, *stage) {}), command: []string{"down", "--force", "victim"}, killed: 5, interrupted: 40},
 		{name: "migrate", ready: readyToMove, command: []string{"migrate", "--cold", mover, "server"}, moves: true, killedAt: usableOnce, killed: 60},
 	}

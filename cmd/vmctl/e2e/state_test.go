@@ -34,15 +34,16 @@ var passing = []struct {
 	{regexp.MustCompile(`\.([0-9a-f]{8})-[a-z0-9]{8}\.`), `.$1-RUN.`},
 	{regexp.MustCompile(`/image-[0-9a-f]+-\d+`), `/image-N`},
 	{regexp.MustCompile(`<vmctl:life>\d+</vmctl:life>|(?m:^file \S+\.(?:lease|sent)\n)`), ``},
+	{regexp.MustCompile(`(?s)\n *<firmware>.*?</firmware>`), ``}, // of a guest that runs, libvirtd forgets it when it is restarted
 	{regexp.MustCompile(`(?m)^(process \S+) .*$`), `$1`},
-	{regexp.MustCompile(`(?m)^process (?:\S+/)?ssh\n`), ``}, // it says goodbye when vmctl has ended; nothingLeft waits for that
+	{regexp.MustCompile(`(?m)^process (?:\S+/)?ssh$\n?`), ``}, // it says goodbye when vmctl has ended; nothingLeft waits for that
 }
 
 func lasting(text string) string {
 	for _, p := range passing {
 		text = p.pattern.ReplaceAllString(text, p.with)
 	}
-	return text
+	return strings.TrimSpace(text)
 }
 
 // state is the census with what is in what it counts: how domains are defined and run, how
