@@ -12,6 +12,7 @@ import (
 	"vmctl/pkg/engine"
 	"vmctl/pkg/libvirt"
 	"vmctl/pkg/progress"
+	"vmctl/pkg/ssh"
 	"vmctl/pkg/state"
 	"vmctl/pkg/ui"
 )
@@ -45,6 +46,9 @@ type Deps struct {
 	OpenHost func(ctx context.Context, uri, ssh string, silent func(bool)) (*engine.Host, io.Closer, error)
 	// Asleep says that a host is the user's own libvirt and does not run; nil is never.
 	Asleep func(ctx context.Context, uri string) bool
+	// Certified says that QEMU, on a host that is reached by ssh or here, is seen to have
+	// certificates for live moves; nil sees none.
+	Certified func(ctx context.Context, host *ssh.Host) bool
 	// Images builds flakes.
 	Images func(dirs state.Dirs, sink progress.Sink, log *slog.Logger) Images
 }
@@ -63,9 +67,10 @@ func System(version string) *Deps {
 		OpenHost: func(ctx context.Context, uri, ssh string, silent func(bool)) (*engine.Host, io.Closer, error) {
 			return libvirt.Open(ctx, uri, libvirt.WithSSH(ssh), libvirt.WithSilence(silent))
 		},
-		Asleep: func(ctx context.Context, uri string) bool { return libvirt.Asleep(ctx, uri, streams.Getenv) },
-		Images: systemImages,
-		Token:  systemToken,
+		Asleep:    func(ctx context.Context, uri string) bool { return libvirt.Asleep(ctx, uri, streams.Getenv) },
+		Certified: certified,
+		Images:    systemImages,
+		Token:     systemToken,
 	}
 }
 

@@ -29,7 +29,8 @@ func migrateCommand() *command {
 				"through this computer, and it is started again. --live and --cold decide that. What cannot come through is refused before anything is changed.",
 			"A failure or Ctrl-C leaves the machine where it was. After a kill -9 exactly one host has it: the same command again goes on " +
 				"from there, vmctl up and down on the first host say where it is, and --give-up takes back what was begun.",
-			"A live move goes from host to host on the TCP ports 49152 to 49215, unencrypted unless --tls asks for TLS, for which QEMU has certificates on both hosts (in /etc/pki/qemu, or where migrate_tls_x509_cert_dir in qemu.conf says). It needs system connections on both sides.",
+			"A live move goes from host to host on the TCP ports 49152 to 49215. It is encrypted by TLS where vmctl sees, on this machine or by ssh, that QEMU has certificates on both hosts: " +
+				"ca-cert.pem, and cert and key of server and client, in /etc/pki/qemu or where migrate_tls_x509_cert_dir in qemu.conf says. Else it is not, which is said; --tls then refuses. It needs system connections on both sides.",
 		},
 		options: []option{
 			{name: "live", help: "move the guest while it runs, or refuse"},
@@ -37,6 +38,7 @@ func migrateCommand() *command {
 			{name: "dry-run", help: "only say what would be done"},
 			{name: "address", kind: isText, value: "ADDRESS", help: "the address at which the machine's host reaches HOST, for a live move; without it the one in HOST's URI"},
 			{name: "tls", help: "encrypt a live move by TLS, with the certificates that QEMU has on both hosts, or refuse"},
+			{name: "no-tls", help: "do not encrypt a live move, also where both hosts have certificates"},
 			{name: "give-up", help: "take back a move that was cut short: the machine stays where it is. Only for a HOST that is gone for good, or on which it has not arrived"},
 			{name: "stop-timeout", kind: isDuration, value: "TIME", preset: "60s", help: "how long the guest may take to power off before it is switched off"},
 			{name: "force", help: "switch the guest off at once, as pulling the plug does"},
@@ -110,6 +112,9 @@ func runMigrate(ctx context.Context, c *call, in *urfave.Context) error {
 	}
 	if in.Bool("tls") && in.Bool("cold") {
 		return usagef("--tls is for live moves: a cold one takes the connections to both hosts").WithHint("leave one of them out")
+	}
+	if in.Bool("tls") && in.Bool("no-tls") {
+		return usagef("--tls and --no-tls ask for different things").WithHint("leave one of them out; without both the certificates decide")
 	}
 	to, err := c.namedHost(word, true)
 	if err != nil {

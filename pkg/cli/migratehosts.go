@@ -50,9 +50,12 @@ func (c *call) on(uri string) string {
 func (c *call) moveOptions(ctx context.Context, t *target, m *engine.Move, in *urfave.Context) engine.MoveOptions {
 	o := engine.MoveOptions{
 		Address: in.String("address"),
-		TLS:     in.Bool("tls"),
-		Stop:    engine.DownOptions{Timeout: in.Duration("stop-timeout"), Force: in.Bool("force")},
-		Start:   engine.StartOptions{Delivery: c.delivery(t)},
+		Certified: func(ctx context.Context, e *engine.Engine) bool {
+			host := c.sshTo(e.Host.URI)
+			return c.deps.Certified != nil && (host != nil || e.Host.Local) && c.deps.Certified(ctx, host)
+		},
+		Stop:  engine.DownOptions{Timeout: in.Duration("stop-timeout"), Force: in.Bool("force")},
+		Start: engine.StartOptions{Delivery: c.delivery(t)},
 		Image: func(ctx context.Context, id, base string) *engine.Image {
 			return c.imageHere(ctx, t, id, base)
 		},
@@ -63,6 +66,12 @@ func (c *call) moveOptions(ctx context.Context, t *target, m *engine.Move, in *u
 		o.Way = engine.WayLive
 	case in.Bool("cold"):
 		o.Way = engine.WayCold
+	}
+	switch {
+	case in.Bool("tls"):
+		o.Encryption = engine.EncryptionTLS
+	case in.Bool("no-tls"):
+		o.Encryption = engine.EncryptionNone
 	}
 	if o.Address == "" {
 		o.Address = addressOf(m.ToURI)

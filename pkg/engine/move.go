@@ -46,13 +46,27 @@ type Move struct {
 	restarted bool
 }
 
+// Encryption is whether a live move is encrypted by TLS.
+type Encryption string
+
+const (
+	// EncryptionAuto encrypts when QEMU has certificates on both hosts.
+	EncryptionAuto Encryption = ""
+	// EncryptionTLS encrypts, or fails.
+	EncryptionTLS Encryption = "tls"
+	// EncryptionNone does not encrypt.
+	EncryptionNone Encryption = "none"
+)
+
 // MoveOptions are what a person may ask of a move.
 type MoveOptions struct {
 	Way Way
 	// Address is the other host's as the first one reaches it, for a live move.
 	Address string
-	// TLS encrypts a live move.
-	TLS bool
+	// Encryption says whether a live move is encrypted. Certified tells whether QEMU on a host
+	// is seen to have the certificates that takes; nil is that nobody can see it.
+	Encryption Encryption
+	Certified  func(ctx context.Context, e *Engine) bool
 	// Stop says how the guest is stopped that cannot be moved while it runs.
 	Stop DownOptions
 	// Start is what its boot on the other host needs.

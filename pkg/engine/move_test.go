@@ -165,6 +165,37 @@ func TestMovePlan(t *testing.T) {
 	assert.Empty(t, p.b.Changes())
 }
 
+// A live move is encrypted where both hosts have certificates, and says so where it is not.
+func TestMoveIsEncryptedWhereItCan(t *testing.T) {
+	p := newPair(t, inFile(t))
+	for name, tt := range map[string]struct {
+		encryption engine.Encryption
+		certified  []string
+		encrypted  bool
+		note       string
+	}{
+		"both have certificates": {engine.EncryptionAuto, []string{"a", "b"}, true, ""},
+		"the first has none":     {engine.EncryptionAuto, []string{"b"}, false, "unencrypted: QEMU on a is not seen to have certificates"},
+		"the other has none":     {engine.EncryptionAuto, []string{"a"}, false, "unencrypted: QEMU on b is not seen to have certificates"},
+		"it is asked for":        {engine.EncryptionTLS, nil, true, ""},
+		"it is not to be":        {engine.EncryptionNone, []string{"a", "b"}, false, "unencrypted, as --no-tls asks"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, o := p.move(p.a, p.b), p.options(engine.WayLive)
+			o.Encryption = tt.encryption
+			o.Certified = func(_ context.Context, e *engine.Engine) bool {
+				return e == m.From && slices.Contains(tt.certified, "a") || e == m.To && slices.Contains(tt.certified, "b")
+			}
+			plan, err := m.Plan(t.Context(), o)
+			require.NoError(t, err)
+			live := slices.IndexFunc(plan.Ops, func(o engine.MoveOp) bool { return o.Action == engine.ActionMoveLive })
+			assert.Equal(t, tt.encrypted, strings.HasSuffix(plan.Ops[live].Cause, ", encrypted by TLS"))
+			assert.Contains(t, strings.Join(plan.Notes, "\n"), tt.note)
+			assert.Equal(t, tt.note == "", len(plan.Notes) == 0)
+		})
+	}
+}
+
 // TestMoveOff moves a machine that is off: it is off there.
 func TestMoveOff(t *testing.T) {
 	p := newPair(t, inFile(t))

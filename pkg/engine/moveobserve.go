@@ -15,6 +15,9 @@ type moveSnapshot struct {
 	portable Portable
 	// fits says that the guest finds its CPU on the other host.
 	fits bool
+	// bare is the host of which QEMU is not seen to have certificates for TLS, empty when it
+	// is seen on both. It is looked for where that decides.
+	bare string
 	// image is what the root disk lies on. It is read from the client's file when it has a
 	// path, else from baseVolume in the first host's pool.
 	image      *Image
@@ -113,7 +116,7 @@ func (m *Move) observe(ctx context.Context, o MoveOptions) (*moveSnapshot, error
 		return &s, nil
 	}
 	for _, read := range []func(context.Context, *moveSnapshot, MoveOptions) error{
-		m.observeGuest, m.observeImage, m.observeNetworks,
+		m.observeGuest, m.observeImage, m.observeNetworks, m.observeCertificates,
 	} {
 		if err := read(ctx, &s, o); err != nil {
 			return nil, err
@@ -155,6 +158,28 @@ func (m *Move) observeGuest(ctx context.Context, s *moveSnapshot, _ MoveOptions)
 		}
 	}
 	return nil
+}
+
+// observeCertificates finds out whether a live move can be encrypted.
+func (m *Move) observeCertificates(ctx context.Context, s *moveSnapshot, o MoveOptions) error {
+	if o.Encryption != EncryptionAuto || o.Way == WayCold || m.whyCold(s) != "" {
+		return nil
+	}
+	seen := [2]bool{}
+	if o.Certified != nil {
+		var both errgroup.Group
+		for i, e := range []*Engine{m.From, m.To} {
+			both.Go(func() error { seen[i] = o.Certified(ctx, e); return nil })
+		}
+		_ = both.Wait()
+	}
+	switch {
+	case !seen[0]:
+		s.bare = m.FromName
+	case !seen[1]:
+		s.bare = m.ToName
+	}
+	return ctx.Err()
 }
 
 // observeImage finds the image: on the other host, and where it can be had for it.

@@ -33,8 +33,11 @@ func (m *Move) plan(s *moveSnapshot, o MoveOptions) (*MovePlan, error) {
 		return nil, err
 	}
 	switch {
-	case p.Way == WayLive && !o.TLS:
-		p.Notes = append(p.Notes, "what is in the guest's memory and on its disks goes from host to host unencrypted; --tls encrypts it")
+	case p.Way == WayLive && o.Encryption == EncryptionNone:
+		p.Notes = append(p.Notes, "what is in the guest's memory and on its disks goes from host to host unencrypted, as --no-tls asks")
+	case p.Way == WayLive && s.bare != "":
+		p.Notes = append(p.Notes, "what is in the guest's memory and on its disks goes from host to host unencrypted: QEMU on "+s.bare+
+			" is not seen to have certificates (vmctl help migrate says where they belong); --tls refuses to go without")
 	case p.Way == WayCold && s.from.running():
 		p.Notes = append(p.Notes, fmt.Sprintf("%s is stopped for it: %s", m.Name, p.Why))
 	}
@@ -164,10 +167,14 @@ func (m *Move) liveOps(s *moveSnapshot, o MoveOptions) []MoveOp {
 	ops := m.volumeOps(s, WayLive)
 	ops = append(ops, m.reserveOps(s)...)
 	ops = append(ops, m.here(preparing, m.noteOp(m.note(s, true), "from here on "+m.ToName+" says where it is")))
-	passage := Passage{Relocation: m.relocation(s), Address: o.Address, TLS: o.TLS}
+	cause := "to " + m.ToName
+	passage := Passage{Relocation: m.relocation(s), Address: o.Address, TLS: o.Encryption == EncryptionTLS || o.Encryption == EncryptionAuto && s.bare == ""}
+	if passage.TLS {
+		cause += ", encrypted by TLS"
+	}
 	return append(ops, MoveOp{
 		Host: m.FromName, on: m.From, stage: deciding,
-		Op: Op{Action: ActionMoveLive, Resource: m.Name, Cause: "to " + m.ToName, When: Now},
+		Op: Op{Action: ActionMoveLive, Resource: m.Name, Cause: cause, When: Now},
 		live: func(ctx context.Context, report func(MoveProgress)) error {
 			return m.From.Host.Moves.MoveLive(ctx, m.Name, m.To.Host.Moves, passage, report)
 		},

@@ -65,7 +65,7 @@ func TestCallErrors(t *testing.T) {
 		},
 		{
 			golibvirt.ERR_INTERNAL_ERROR, "internal error: unable to execute QEMU command 'object-add': Unable to access credentials /etc/pki/qemu/ca-cert.pem: No such file or directory",
-			fault.Refused, "QEMU on one of the hosts has no certificates to encrypt it with (/etc/pki/qemu/ca-cert.pem)", "leave --tls out",
+			fault.Refused, "QEMU on one of the hosts has no certificates to encrypt it with (/etc/pki/qemu/ca-cert.pem)", "--no-tls goes without",
 		},
 		{
 			golibvirt.ERR_INTERNAL_ERROR, "internal error: qemu unexpectedly closed the monitor: qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory",

@@ -85,11 +85,11 @@ var rules = []rule{
 	{
 		`Unable to access credentials ([^:]+): `,
 		fault.Refused, "QEMU on one of the hosts has no certificates to encrypt it with ($1)",
-		"put ca-cert.pem, and server-cert.pem, server-key.pem, client-cert.pem and client-key.pem of each host, into that directory on both; or leave --tls out",
+		"put ca-cert.pem, and server-cert.pem, server-key.pem, client-cert.pem and client-key.pem of each host, into that directory on both; --no-tls goes without",
 	},
 	{
 		`[Cc]ertificate does not match the hostname (\S+)`,
-		fault.Refused, "the certificate there is not for $1", "name the address that the certificate is for: --address ADDRESS",
+		fault.Refused, "the certificate there is not for $1", "name the address that the certificate is for: --address ADDRESS; --no-tls goes without",
 	},
 	{
 		`No space left on device|Disk quota exceeded`,

@@ -45,7 +45,9 @@ func TestMigrate(t *testing.T) {
 	authority := testenv.NewAuthority(t)
 	authority.Certify(testenv.MigrateTLS, second.FirstAddress())
 	authority.Certify(second.Path(testenv.MigrateTLS), second.Address())
-	shown := s.ok("vmctl migrate --live --tls tiny server")
+	plan := pr.ok(t, "migrate", "--dry-run", "tiny", "server").out
+	assert.Contains(t, plan, "move running guest tiny (to server, encrypted by TLS)", "both have certificates")
+	shown := s.ok("vmctl migrate --live tiny server")
 	assert.Contains(t, unwrap(shown), "tiny is on server now")
 	pr.moved(t, second, true)
 	on := []string{"-H", "server"}
@@ -53,7 +55,7 @@ func TestMigrate(t *testing.T) {
 	assert.Contains(t, pr.ok(t, "-H", "server", "up", "tiny").err, "tiny is up to date")
 
 	// Neither host can log in to the other: both are reached by this computer's ssh.
-	pr.ok(t, "-H", "server", "migrate", "--live", "--address", second.FirstAddress(), "tiny", first.URI())
+	pr.ok(t, "-H", "server", "migrate", "--live", "--no-tls", "--address", second.FirstAddress(), "tiny", first.URI())
 	pr.moved(t, second, false)
 	pr.countsOn(t, counted)
 
