@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed"
 
-	"vmctl/pkg/proc"
 	"vmctl/pkg/ssh"
 )
 
@@ -15,11 +14,10 @@ var certificates string
 
 // certified looks for QEMU's certificates: on a host by ssh, without one here.
 func certified(ctx context.Context, host *ssh.Host) bool {
-	var err error
+	run := ssh.RunHere
 	if host != nil {
-		_, err = host.Run(ctx, certificates)
-	} else {
-		_, err = proc.Run(ctx, proc.Cmd{Path: "sh", Args: []string{"-c", certificates}})
+		run = host.Run
 	}
+	_, err := run(ctx, certificates)
 	return err == nil
 }

@@ -87,6 +87,12 @@ func (h *Host) Run(ctx context.Context, script string) (string, error) {
 	return string(res.Stdout), err
 }
 
+// RunHere runs a script on this machine, as Run does on a host.
+func RunHere(ctx context.Context, script string) (string, error) {
+	res, err := proc.Run(ctx, proc.Cmd{Path: "sh", Args: []string{"-c", script}, Env: []string{"LC_ALL=C"}})
+	return string(res.Stdout), err
+}
+
 // plain are the characters that need no quotes.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,"
 
