@@ -33,6 +33,7 @@ func (c *call) noteOrigin(dirs state.Dirs, t *target, f *foundImage) {
 	f.image.Origin = origin
 	now := imageNote{Origin: origin, Path: f.image.Path, OutPath: f.built.OutPath, Format: f.image.Format, Capacity: f.image.Size}
 	if now == note {
+		notes.Tidy(f.image.ID)
 		return
 	}
 	data, err := json.Marshal(now)

@@ -57,6 +57,18 @@ func Remove(path string) error {
 	return err
 }
 
+// Tidy removes what a killed Write of a file has left, for who has nothing to write.
+func Tidy(path string) {
+	f, err := os.OpenFile(unfinished(path), os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }()
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && isNew(f) {
+		_ = os.Remove(f.Name())
+	}
+}
+
 func unfinished(path string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
 }

@@ -36,6 +36,18 @@ func TestWhatAKillLeftIsGone(t *testing.T) {
 	assert.Equal(t, []string{"note"}, entries(t, dir))
 }
 
+func TestTidy(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "note")
+	require.NoError(t, safefile.Write(file, []byte("whole")))
+	safefile.Tidy(file)
+	for _, half := range []string{"", "half"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, ".note.new"), []byte(half), 0o600))
+		safefile.Tidy(file)
+		assert.Equal(t, []string{"note"}, entries(t, dir))
+	}
+}
+
 func TestCreateReplacesNothing(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "key")

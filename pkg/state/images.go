@@ -61,6 +61,13 @@ func (n Notes) Write(name string, data []byte) error {
 	return safefile.Write(file, data)
 }
 
+// Tidy removes what a write of the note that was killed has left.
+func (n Notes) Tidy(name string) {
+	if file, ok := n.file(name); ok {
+		safefile.Tidy(file)
+	}
+}
+
 // Names are the names that there are notes about.
 func (n Notes) Names() []string {
 	entries, _ := os.ReadDir(n.dir)
