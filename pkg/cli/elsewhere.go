@@ -92,6 +92,9 @@ func (c *call) otherHosts(ctx context.Context, t *target, e *engine.Engine) (uri
 		}
 		uris = append(uris, own)
 	}
+	if len(uris) == 0 {
+		return nil, "", nil // who names no host has but one, and pays nothing
+	}
 	if unnamed, err = c.unnamedHost(); err != nil {
 		return nil, "", err
 	}
