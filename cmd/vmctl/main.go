@@ -7,6 +7,8 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"vmctl/pkg/cli"
@@ -19,6 +21,7 @@ var version = "dev"
 var errSignal = errors.New("interrupted by a signal")
 
 func main() {
+	collectLater()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -29,4 +32,14 @@ func main() {
 		os.Exit(130) // the person has waited long enough for things to be taken back
 	}()
 	os.Exit(cli.Main(ctx, os.Args[1:], cli.System(version)))
+}
+
+// collectLater lets the first garbage collection come at 16 MiB and not at 4, which most commands
+// never reach: one took a sixth of a list of a thousand domains. The next ones come as ever.
+func collectLater() {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	normal := debug.SetGCPercent(400)
+	runtime.AddCleanup(&struct{ _ *int }{}, func(percent int) { debug.SetGCPercent(percent) }, normal)
 }
