@@ -79,11 +79,15 @@ func (c *call) json() bool { return c.global("output") == outputJSON }
 // close ends what was opened.
 func (c *call) close() {
 	c.secrets.close()
+	var closing sync.WaitGroup // a host that hangs is waited for, shortly
 	for uri, closer := range c.hosts.all() {
-		if err := closer.Close(); err != nil {
-			c.log.Debug("close connection", "uri", uri, "error", err)
-		}
+		closing.Go(func() {
+			if err := closer.Close(); err != nil {
+				c.log.Debug("close connection", "uri", uri, "error", err)
+			}
+		})
 	}
+	closing.Wait()
 	c.ssh.shared.Close()
 }
 

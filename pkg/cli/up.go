@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"slices"
 	"time"
 
@@ -146,6 +148,7 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 	if err := findShares(t, e); err != nil {
 		return nil, nil, nil, err
 	}
+	c.anticipate(ctx, t, e)
 	if err := c.worthBuilding(ctx, t, e, o.Adopt); err != nil {
 		return nil, nil, nil, err
 	}
@@ -188,6 +191,18 @@ func (c *call) wanted(ctx context.Context, name string, o upOptions) (*target, *
 		t.machine.Accel = o.accel
 	}
 	return t, e, found, nil
+}
+
+// anticipate asks the host, beside all else, for what only defining a machine needs, where this client keeps no image
+// for it: the machine is hardly there then. What cannot be had, the engine says.
+func (c *call) anticipate(ctx context.Context, t *target, e *engine.Engine) {
+	dirs, err := c.dirs()
+	if err != nil || t.machine.Image.Kind != spec.ImageFlake {
+		return
+	}
+	if _, err := os.Lstat(dirs.GCRoots(e.Host.URI, t.name)); errors.Is(err, fs.ErrNotExist) {
+		go func() { _, _ = e.Host.Inspector.Capabilities(ctx) }()
+	}
 }
 
 // worthBuilding keeps a person from waiting for a build or a download only to hear that the

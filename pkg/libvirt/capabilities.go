@@ -52,16 +52,23 @@ func offers(enums []enumXML, name, value string) bool {
 	return false
 }
 
-// Capabilities asks the host what it can do, once on a connection.
+// Capabilities asks the host what it can do, once on a connection, also for those who ask
+// at the same time.
 func (c *conn) Capabilities(ctx context.Context) (engine.Capabilities, error) {
 	if known := c.able.Load(); known != nil {
 		return *known, nil
 	}
-	can, err := read(ctx, c, "read the capabilities of "+c.uri, c.capabilities)
-	if err == nil {
-		c.able.Store(&can)
-	}
-	return can, err
+	return read(ctx, c, "read the capabilities of "+c.uri, func(l *golibvirt.Connect) (engine.Capabilities, error) {
+		can, err, _ := c.ableSoon.Do("", func() (any, error) {
+			can, err := c.capabilities(l)
+			if err == nil {
+				c.able.Store(&can)
+			}
+			return can, err
+		})
+		out, _ := can.(engine.Capabilities)
+		return out, err
+	})
 }
 
 // Versions asks the host for its programs' versions.

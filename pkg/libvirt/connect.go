@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	golibvirt "libvirt.org/go/libvirt"
 
 	"vmctl/pkg/engine"
@@ -142,7 +143,8 @@ type conn struct {
 	pools   handles[*golibvirt.StoragePool]
 	volumes handles[*golibvirt.StorageVol]
 	// able is what the host can do, once it has said so.
-	able atomic.Pointer[engine.Capabilities]
+	able     atomic.Pointer[engine.Capabilities]
+	ableSoon singleflight.Group
 
 	events events
 
