@@ -58,7 +58,11 @@ func TestInterrupted(t *testing.T) {
 			return strings.HasPrefix(e.ID, "uploads/upload volume") && e.Current > 0
 		}, "up", "--no-wait", "uploads")
 		assert.Equal(t, 130, r.code, r.err)
-		assert.Contains(t, r.err, "interrupted; what was begun has been taken back")
+		if strings.Contains(r.err, "have arrived, and the next vmctl up goes on from there") {
+			pr.ok(t, "down", "--force", "uploads") // the host was quick, and has acknowledged a part
+		} else {
+			assert.Contains(t, r.err, "interrupted; what was begun has been taken back")
+		}
 		p.nothingLeft(t, before)
 	})
 	t.Run("start", func(t *testing.T) {
