@@ -188,12 +188,12 @@ func (e *Engine) makePool(ctx context.Context, machine string, pool Pool) error 
 // machineVolumes are the volumes in the pool that up made for the machine. A pool that
 // is not active is left alone: nothing in it can be in use.
 func (e *Engine) machineVolumes(ctx context.Context, name string) ([]Volume, error) {
-	pool, err := e.Host.Pools.Pool(ctx)
+	pool, err := e.refreshedPool(ctx)
 	if err != nil || pool.State != PoolActive {
 		return nil, err
 	}
-	all, err := e.Host.Volumes.ListVolumes(ctx, volumePrefix(name))
-	return madeFor(name, all), err
+	files, err := e.filesOf(ctx, name, pool)
+	return madeFor(name, files), err
 }
 
 // madeFor are those of a machine's files that up made, and down removes.

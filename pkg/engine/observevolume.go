@@ -51,12 +51,15 @@ func (e *Engine) observeVolumes(ctx context.Context, w Wanted, s *snapshot) erro
 		return nil
 	}
 	machine := w.Machine.Name
-	read := func() ([]Volume, error) { return e.allKnown(ctx, s.pool, volumePrefix(machine)+dataPart) }
-	if slices.ContainsFunc(w.Machine.Volumes, func(v spec.Volume) bool { return v.Own() && !s.pool.has(DataVolume(machine, v.Name)) }) {
+	missing := slices.ContainsFunc(w.Machine.Volumes, func(v spec.Volume) bool { return v.Own() && !s.pool.has(DataVolume(machine, v.Name)) })
+	var files []Volume
+	var err error
+	if missing {
 		// Listing looks at the directory again, which a volume that somebody copied there needs.
-		read = func() ([]Volume, error) { return e.Host.Volumes.ListVolumes(ctx, volumePrefix(machine)+dataPart) }
+		files, err = e.Host.Volumes.ListVolumes(ctx, volumePrefix(machine)+dataPart)
+	} else {
+		files, err = e.allKnown(ctx, s.pool, volumePrefix(machine)+dataPart)
 	}
-	files, err := read()
 	if err != nil {
 		return err
 	}
