@@ -44,7 +44,7 @@ func (c *conn) upload(ctx context.Context, name string, s *sender, src io.Reader
 	_, err := call(ctx, c, abortGrace, "upload volume "+quoteName(name), func(l *golibvirt.Connect) (nothing, error) {
 		return nothing{}, c.withVolume(l, name, func(v *golibvirt.StorageVol) error {
 			err := fill(ctx, l, v, s, src)
-			if err != nil && streamBroke(err) && full(v) {
+			if err != nil && streamBroke(err) && c.full(l) {
 				return golibvirt.Error{Code: golibvirt.ERR_SYSTEM_ERROR, Message: "No space left on device"}
 			}
 			return err
@@ -53,17 +53,16 @@ func (c *conn) upload(ctx context.Context, name string, s *sender, src io.Reader
 	return err
 }
 
-// full says that a volume's pool has no room for another chunk: at times libvirt ends a
-// stream for that without saying so.
-func full(v *golibvirt.StorageVol) bool {
-	pool, err := v.LookupPoolByVolume()
-	if err != nil {
-		return false
-	}
-	defer func() { _ = pool.Free() }()
-	_ = pool.Refresh(0) // what is known of it then does
-	info, err := pool.GetInfo()
-	return err == nil && info.Available < chunk
+// full says that the pool has no room for another chunk: at times libvirt ends a stream for
+// that without saying so.
+func (c *conn) full(l *golibvirt.Connect) (is bool) {
+	_ = c.withPool(l, func(p *golibvirt.StoragePool) error {
+		_ = c.refresh(p) // what is known of it then does
+		info, err := p.GetInfo()
+		is = err == nil && info.Available < chunk
+		return err
+	})
+	return is
 }
 
 func fill(ctx context.Context, l *golibvirt.Connect, v *golibvirt.StorageVol, s *sender, src io.Reader) error {
