@@ -290,7 +290,8 @@ func (e *Engine) leave(ctx context.Context, p *Plan) {
 	if err == nil {
 		_, err = e.removeBase(ctx, once, pool, p.left)
 	}
-	if err != nil && !fault.Is(err, fault.Interrupted) {
+	busy := ctx.Err() == nil && fault.Is(err, fault.Interrupted) // another vmctl is at work on it
+	if err != nil && !busy {
 		e.Sink.Emit(progress.Event{ID: p.Machine + "/left", Status: progress.Note,
 			Text: fmt.Sprintf("the image that %s lay on stays on the host, vmctl image prune removes it: %s", p.Machine, err)})
 	}

@@ -204,7 +204,9 @@ func (m *Move) finish(ctx context.Context, was *Domain, o MoveOptions) error {
 		}
 		o.Gone(base)
 	}
-	m.leaveBase(ctx, was)
+	if err := m.leaveBase(ctx, was); err != nil {
+		return m.unfinished(ctx, err)
+	}
 	return nil
 }
 
@@ -249,14 +251,17 @@ func (m *Move) lease(ctx context.Context, s *moveSnapshot, image string) (func()
 }
 
 // leaveBase removes the image that the machine lay on, when it was uploaded and nothing uses
-// it; as with down, all that this client uploaded when nobody knows which it was.
-func (m *Move) leaveBase(ctx context.Context, was *Domain) {
+// it; as with down, all that this client uploaded when nobody knows which it was. It is only
+// rubbish: that it stays is an error only where somebody has interrupted the removal.
+func (m *Move) leaveBase(ctx context.Context, was *Domain) error {
 	pool, err := m.From.Host.Pools.Pool(ctx)
 	if err == nil {
 		_, err = m.From.removeUnusedBases(ctx, pool, was)
 	}
-	if err != nil && !fault.Is(err, fault.Interrupted) {
+	if err != nil && ctx.Err() == nil {
 		m.From.Sink.Emit(progress.Event{ID: m.Name + "/left", Status: progress.Note,
 			Text: fmt.Sprintf("the image that %s lay on stays on %s, vmctl image prune removes it: %s", m.Name, m.FromName, err)})
+		return nil
 	}
+	return err
 }

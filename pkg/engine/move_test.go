@@ -550,6 +550,9 @@ func TestMoveInterrupted(t *testing.T) {
 			if p.oneUsable(t) {
 				if err != nil {
 					assert.Equal(t, fault.Interrupted, fault.KindOf(err), "%s at call %d: %v", way, n, err)
+				} else {
+					p.whole(t, p.b, p.a, true)
+					require.False(t, t.Failed(), "%s at call %d", way, n)
 				}
 				_, err := p.move(p.a, p.b).Run(t.Context(), p.options(way))
 				require.NoError(t, err)
