@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -129,7 +130,7 @@ func (s *stage) undisturbed(t *testing.T, sc scenario) course {
 func (s *stage) becomes(t *testing.T, sc scenario, want string, told ...any) {
 	t.Helper()
 	if s.state(t, sc) != want {
-		assert.Equal(t, want, s.settled(t, sc), told...)
+		assert.Empty(t, apart(want, s.settled(t, sc)), told...)
 	}
 }
 
@@ -219,12 +220,34 @@ func (s *stage) interrupt(t *testing.T, sc scenario, k int, want string) bool {
 	now := s.settled(t, sc)
 	switch {
 	case r.code == 0:
-		assert.Equal(t, want, now, told...)
+		assert.Empty(t, apart(want, now), told...)
 	case sc.back && now != want: // the guest did not run yet
-		assert.Equal(t, start, now, told...)
+		assert.Empty(t, apart(start, now), told...)
 	}
 	s.ok(t, s.args(sc, sc.command...)...)
 	s.becomes(t, sc, want, told...)
 	s.clean(t, sc)
 	return at.N == k
+}
+
+// apart are the lines that only one of two states has: whole ones are too long to compare by eye.
+func apart(want, now string) (lines []string) {
+	if want == now {
+		return nil
+	}
+	wanted, found := strings.Split(want, "\n"), strings.Split(now, "\n")
+	for _, line := range wanted {
+		if !slices.Contains(found, line) {
+			lines = append(lines, "missing: "+line)
+		}
+	}
+	for _, line := range found {
+		if !slices.Contains(wanted, line) {
+			lines = append(lines, "too many: "+line)
+		}
+	}
+	if lines == nil {
+		lines = []string{"the same lines, otherwise ordered or repeated: " + now}
+	}
+	return lines
 }
