@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
@@ -71,7 +72,8 @@ func (s sample) of(n, every int) []int {
 // many points it has, and then ends vmctl at the n-th of its write-like system calls: by
 // SIGKILL, after which the same command again brings about what the undisturbed run did; and by Ctrl-C,
 // after which vmctl takes back by itself what it has begun; and by a libvirtd that is killed and started
-// again. After down nothing is left.
+// again. As nobody follows its calls on a person's machine, it is killed at random times as well. After
+// down nothing is left.
 func TestStoppedAnywhere(t *testing.T) {
 	s, points := newStage(t), sampling(t)
 	for _, sc := range scenarios() {
@@ -80,23 +82,26 @@ func TestStoppedAnywhere(t *testing.T) {
 			for _, way := range []struct {
 				name  string
 				every int
-				at    func(*testing.T, scenario, int, string) bool
-			}{{"killed", sc.killed, s.kill}, {"interrupted", sc.interrupted, s.interrupt}, {"restarted", 0, s.restart}} {
+				at    func(*testing.T, scenario, int, course) bool
+				// late is how much of the points need not be reached: other runs may be through by then.
+				late float64
+			}{{"killed", sc.killed, s.kill, 0.1}, {"interrupted", sc.interrupted, s.interrupt, 0.1}, {"restarted", 0, s.restart, 0.1}, {"surprised", 10 * sc.killed, s.surprise, 1}} {
 				t.Run(way.name, func(t *testing.T) {
 					tried, reached := 0, 0
 					for _, k := range points.of(u.points, way.every) {
 						passed := t.Run(strconv.Itoa(k), func(t *testing.T) {
 							tried++
-							if way.at(t, sc, k, u.state) {
+							if way.at(t, sc, k, u) {
 								reached++
 								return
 							}
-							assert.Greater(t, k, u.points*9/10, "other runs have far fewer points than the undisturbed one")
+							assert.Greater(t, float64(k), float64(u.points)*(1-way.late), "other runs have far fewer points than the undisturbed one")
 						})
 						if !passed {
 							s.mend(t)
 						}
 					}
+					assert.GreaterOrEqual(t, reached, tried/4, "vmctl is through before it is stopped")
 					t.Logf("%s, %s: %d points tried, %d of them reached", sc.name, way.name, tried, reached)
 				})
 			}
@@ -108,6 +113,8 @@ func TestStoppedAnywhere(t *testing.T) {
 type course struct {
 	points int
 	state  string
+	// took is how long it goes on while nobody follows its calls.
+	took time.Duration
 }
 
 func (s *stage) undisturbed(t *testing.T, sc scenario) course {
@@ -122,6 +129,11 @@ func (s *stage) undisturbed(t *testing.T, sc scenario) course {
 	require.Zero(t, r.code, r.err)
 	u.state = s.settled(t, sc)
 	s.clean(t, sc)
+	sc.ready(t, s)
+	began := time.Now()
+	s.ok(t, s.args(sc, sc.command...)...)
+	u.took = time.Since(began)
+	s.clean(t, sc)
 	t.Logf("%s has %d points: %v", sc.name, u.points, calls)
 	return u
 }
@@ -134,7 +146,7 @@ func (s *stage) becomes(t *testing.T, sc scenario, want string, told ...any) {
 	}
 }
 
-func (s *stage) kill(t *testing.T, sc scenario, k int, want string) bool {
+func (s *stage) kill(t *testing.T, sc scenario, k int, u course) bool {
 	t.Helper()
 	sc.ready(t, s)
 	var at testenv.Point
@@ -152,13 +164,37 @@ func (s *stage) kill(t *testing.T, sc scenario, k int, want string) bool {
 		sc.killedAt(t, s, k)
 	}
 	s.ok(t, s.args(sc, sc.command...)...)
-	s.becomes(t, sc, want, "killed at point %d, %s", k, at.Call)
+	s.becomes(t, sc, u.state, "killed at point %d, %s", k, at.Call)
 	s.clean(t, sc)
 	return at.N == k
 }
 
+// surprise kills vmctl, whose threads run as they like, at a random time of the k-th part of its course.
+func (s *stage) surprise(t *testing.T, sc scenario, k int, u course) bool {
+	t.Helper()
+	sc.ready(t, s)
+	after := time.Duration((float64(k-1) + rand.Float64()) / float64(u.points) * float64(u.took))
+	cmd := s.p.command(t, s.dir, "vmctl", s.args(sc, sc.command...)...)
+	require.NoError(t, cmd.Start())
+	dies := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	err := cmd.Wait()
+	dies.Stop()
+	killed := cmd.ProcessState.ExitCode() < 0
+	if !killed {
+		require.NoError(t, err)
+	}
+	s.settled(t, sc)
+	if sc.killedAt != nil {
+		sc.killedAt(t, s, k)
+	}
+	s.ok(t, s.args(sc, sc.command...)...)
+	s.becomes(t, sc, u.state, "killed after %s of about %s", after, u.took)
+	s.clean(t, sc)
+	return killed
+}
+
 // restart kills libvirtd and starts it again while vmctl stands still at a point.
-func (s *stage) restart(t *testing.T, sc scenario, k int, want string) bool {
+func (s *stage) restart(t *testing.T, sc scenario, k int, u course) bool {
 	t.Helper()
 	sc.ready(t, s)
 	var at testenv.Point
@@ -182,7 +218,7 @@ func (s *stage) restart(t *testing.T, sc scenario, k int, want string) bool {
 		}
 	}
 	s.ok(t, s.args(sc, sc.command...)...)
-	s.becomes(t, sc, want, told...)
+	s.becomes(t, sc, u.state, told...)
 	s.clean(t, sc)
 	return at.N == k
 }
@@ -203,7 +239,7 @@ func libraryCrashed(t *testing.T, r result) bool {
 	return major < 10 || major == 10 && minor < 4
 }
 
-func (s *stage) interrupt(t *testing.T, sc scenario, k int, want string) bool {
+func (s *stage) interrupt(t *testing.T, sc scenario, k int, u course) bool {
 	t.Helper()
 	sc.ready(t, s)
 	start := s.state(t, sc)
@@ -220,12 +256,12 @@ func (s *stage) interrupt(t *testing.T, sc scenario, k int, want string) bool {
 	now := s.settled(t, sc)
 	switch {
 	case r.code == 0:
-		assert.Empty(t, apart(want, now), told...)
-	case sc.back && now != want: // the guest did not run yet
+		assert.Empty(t, apart(u.state, now), told...)
+	case sc.back && now != u.state: // the guest did not run yet
 		assert.Empty(t, apart(start, now), told...)
 	}
 	s.ok(t, s.args(sc, sc.command...)...)
-	s.becomes(t, sc, want, told...)
+	s.becomes(t, sc, u.state, told...)
 	s.clean(t, sc)
 	return at.N == k
 }
