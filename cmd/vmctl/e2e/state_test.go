@@ -36,7 +36,7 @@ var passing = []struct {
 	{regexp.MustCompile(`<vmctl:life>\d+</vmctl:life>|(?m:^file \S+\.(?:lease|sent)\n)`), ``},
 	{regexp.MustCompile(`(?s)\n *<firmware>.*?</firmware>`), ``}, // of a guest that runs, libvirtd forgets it when it is restarted
 	{regexp.MustCompile(`(?m)^(process \S+) .*$`), `$1`},
-	{regexp.MustCompile(`(?m)^process (?:\S+/)?ssh$\n?`), ``}, // it says goodbye when vmctl has ended; nothingLeft waits for that
+	{regexp.MustCompile(`(?m)^process (?:\S+/)?(?:ssh|vmctl)$\n?`), ``}, // they end, or become what vmctl was about to start, after it; nothingLeft waits for that
 }
 
 func lasting(text string) string {
