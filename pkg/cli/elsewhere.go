@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 )
@@ -62,7 +63,7 @@ func (c *call) refuses(name string, other answer[*engine.Domain], own *engine.Do
 	switch {
 	case record.Moving != nil && own == nil:
 		return fault.New(fault.Refused, "%s is on its way from %s to %s, and that was cut short", name, called, c.called(record.Moving.To)).
-			WithHint("go on with it: %s migrate %s %s", c.on(other.uri), name, c.called(record.Moving.To))
+			WithHint("go on with it: %s migrate %s %s", c.on(other.uri), name, ansi.ShellWord(c.called(record.Moving.To)))
 	case other.is.State.Active() && (own == nil || own.Record.Project == record.Project):
 		return fault.New(fault.Refused, "%s already runs on %s", name, called).
 			WithHint("stop it there first: %s down %s", c.on(other.uri), name)

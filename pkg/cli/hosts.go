@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/hosts"
@@ -147,7 +148,7 @@ func (c *call) onHost() string {
 	case c.global("host") != "":
 		return "vmctl -H " + c.global("host")
 	case c.global("connect") != "":
-		return "vmctl -c " + c.global("connect")
+		return "vmctl -c " + ansi.ShellWord(c.global("connect"))
 	}
 	return "vmctl"
 }

@@ -10,6 +10,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/image"
 	"vmctl/pkg/spec"
@@ -44,7 +45,7 @@ func (c *call) on(uri string) string {
 	if name := c.hostNames()[uri]; name != "" {
 		return "vmctl -H " + name
 	}
-	return "vmctl -c " + uri
+	return "vmctl -c " + ansi.ShellWord(uri)
 }
 
 func (c *call) moveOptions(ctx context.Context, t *target, m *engine.Move, in *urfave.Context) engine.MoveOptions {

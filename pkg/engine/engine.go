@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
 	"vmctl/pkg/spec"
@@ -262,7 +263,7 @@ func (e *Engine) owned(d *Domain, adopt bool) error {
 			WithHint("use that version, or a newer one")
 	case e.Project != "" && d.Record.Project != "" && d.Record.Project != e.Project && !adopt:
 		return fault.New(fault.Refused, "machine %s belongs to another project, %s", d.Name, d.Record.Project).
-			WithHint("run vmctl -C %s …, or take the machine over: vmctl up --adopt %s", d.Record.Project, d.Name)
+			WithHint("run vmctl -C %s …, or take the machine over: vmctl up --adopt %s", ansi.ShellWord(d.Record.Project), d.Name)
 	}
 	return nil
 }

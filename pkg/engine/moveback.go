@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
 )
@@ -25,7 +26,7 @@ func (e *Engine) unmoved(d *Domain) error {
 		Kind: fault.Refused, Msg: fmt.Sprintf("%s is on its way from %s to %s", d.Name, e.Host.URI, d.Record.Moving.To),
 		Cause: &MovingError{To: d.Record.Moving.To},
 	}
-	return refused.WithHint("vmctl migrate %[1]s %[2]s goes on with it; vmctl up, down and start find out where it is", d.Name, d.Record.Moving.To)
+	return refused.WithHint("vmctl migrate %[1]s %[2]s goes on with it; vmctl up, down and start find out where it is", d.Name, ansi.ShellWord(d.Record.Moving.To))
 }
 
 // incoming refuses to make a machine anew that is on its way to this host.

@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/fault"
 )
 
@@ -39,7 +40,7 @@ func (m *Move) sane(s *moveSnapshot) error {
 			WithHint("try again in a moment")
 	case to != nil && to.Record.Moving != nil:
 		return fault.New(fault.Refused, "what %s has of %s was being moved to %s, and that was cut short", m.ToName, m.Name, to.Record.Moving.To).
-			WithHint("finish or give up that move first: vmctl -c %s migrate %s %s", m.To.Host.URI, m.Name, to.Record.Moving.To)
+			WithHint("finish or give up that move first: vmctl -c %s migrate %s %s", m.To.Host.URI, m.Name, ansi.ShellWord(to.Record.Moving.To))
 	case note != nil && note.ID != "" && note.ID != m.hostID(s.to.capabilities):
 		return fault.New(fault.Refused, "%s is on its way to %s, and that was cut short", m.Name, note.To).
 			WithHint("go on with that first, vmctl migrate %[1]s %[2]s; or give it up: vmctl migrate --give-up %[1]s %[2]s", m.Name, note.To)

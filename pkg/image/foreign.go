@@ -3,6 +3,8 @@ package image
 import (
 	"bytes"
 	"strings"
+
+	"vmctl/pkg/ansi"
 )
 
 // signature is how a format that is not taken is recognised, and what to do then.
@@ -70,13 +72,10 @@ func convert(path, from, to string) string {
 	return "qemu-img convert -f " + from + " -O " + to + " " + quote(path) + " " + quote(out+".qcow2")
 }
 
-// quote makes a path one word of a shell.
+// quote makes a path one word of a shell, and no option.
 func quote(path string) string {
-	if path != "" && strings.Trim(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789./_+-@%:,=") == "" {
-		if path[0] == '-' {
-			return "./" + path
-		}
-		return path
+	if strings.HasPrefix(path, "-") {
+		path = "./" + path
 	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	return ansi.ShellWord(path)
 }

@@ -166,6 +166,8 @@ func FuzzURI(f *testing.F) {
 		assert.NotContains(t, strings.ToLower(u.Scheme), "ext")
 		assert.False(t, strings.HasPrefix(u.Hostname(), "-") || strings.HasPrefix(u.User.Username(), "-"), uri)
 		assert.Negative(t, strings.IndexFunc(uri, unicode.IsControl), "%q", uri)
+		assert.False(t, strings.ContainsAny(uri, "`$;|<>\"'"), "%q", uri)
+		assert.False(t, strings.ContainsAny(u.Hostname()+u.User.Username(), "`$;|&<>(){}\"' \n"), "%q", uri)
 	})
 }
 

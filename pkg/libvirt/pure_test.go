@@ -236,7 +236,7 @@ func TestConnectErrors(t *testing.T) {
 func TestCheckURI(t *testing.T) {
 	for _, uri := range []string{
 		"", "hail", "qemu:///system", "qemu:///session", "qemu+unix:///system?socket=/run/x", "test:///default",
-		"test:///a/b.xml", "qemu+ssh://user@host.example:2222/system?keyfile=/k&proxy=native", "qemu+tls://[::1]/system",
+		"test:///a/b.xml", "qemu+ssh://user@host.example:2222/system?keyfile=/k&proxy=native", "qemu+tls://[::1]/system", "qemu+ssh://[fe80::1%25eth0]/system", "qemu+ssh://dom%5Cme@h/system?keyfile=/my%20key",
 	} {
 		assert.NoError(t, CheckURI(uri), uri)
 	}
@@ -254,10 +254,21 @@ func TestCheckURI(t *testing.T) {
 		"qemu+ssh://-oProxyCommand=evil/system":            "begins with a dash",
 		"qemu+ssh://-l@h/system":                           "begins with a dash",
 		"xen:///system":                                    "is not a QEMU host",
-		"qemu+ssh://h/system?a;b":                          "parameters",
+		"qemu+ssh://h/system?a;b":                          `contains ";"`,
+		"qemu+ssh://h/system?a=%zz":                        "parameters",
 		"/run/x":                                           "is not a connection URI",
 		"-x":                                               "is not a connection URI",
 		"qemu:///system\n?command=x":                       "contains a control character",
+		"qemu+ssh://a$(id)b/system":                        `contains "$"`,
+		"qemu+ssh://a;id/system":                           `contains ";"`,
+		"qemu+ssh://h/system;id":                           `contains ";"`,
+		"qemu+ssh://h/system?socket=`id`":                  "contains \"`\"",
+		"qemu+ssh://a&id@h/system":                         "host or user",
+		"qemu+ssh://a%3Bid@h/system":                       "host or user",
+		"qemu+ssh://a%24(id)@h/system":                     `contains "("`,
+		"qemu+ssh://a%0Aid@h/system":                       "host or user",
+		"qemu+ssh://a%20b@h/system":                        "host or user",
+		"qemu+ssh://h/system?keyfile=/a%0AProxyCommand":    "control character in parameter",
 	} {
 		err := CheckURI(uri)
 		require.Error(t, err, uri)

@@ -38,6 +38,9 @@ func CheckURI(uri string) error {
 	if strings.ContainsFunc(uri, unicode.IsControl) {
 		return badURI(uri, "contains a control character")
 	}
+	if at := strings.IndexFunc(uri, isShell); at >= 0 {
+		return badURI(uri, "contains "+quote(uri[at:at+1])+", which a shell could take for its own")
+	}
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme == "" || u.Fragment != "" {
 		return badURI(uri, "is not a connection URI")
@@ -52,11 +55,19 @@ func CheckURI(uri string) error {
 	if strings.HasPrefix(u.Hostname(), "-") || strings.HasPrefix(u.User.Username(), "-") {
 		return badURI(uri, "has a host or user that begins with a dash")
 	}
+	// What is written as %XX comes out only now. ssh hands users and hosts to a ProxyCommand's shell.
+	odd := func(r rune) bool { return isShell(r) && r != '\\' || r == '&' || r == ' ' || unicode.IsControl(r) } // \ stands in users of a domain
+	if strings.ContainsFunc(u.Hostname()+u.User.Username(), odd) {
+		return badURI(uri, "has a host or user with a character that no name has")
+	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return badURI(uri, "has parameters that cannot be read")
 	}
 	for key, values := range query {
+		if strings.ContainsFunc(strings.Join(values, ""), unicode.IsControl) {
+			return badURI(uri, "has a control character in parameter "+quote(key))
+		}
 		if !slices.Contains(parameters, key) {
 			return badURI(uri, "has parameter "+quote(key)+", which vmctl does not allow")
 		}
@@ -67,6 +78,10 @@ func CheckURI(uri string) error {
 	}
 	return nil
 }
+
+// isShell says that a shell could do something with a character. No URI of a libvirt host needs
+// one, and a ProxyCommand of the person's or a hint that is copied would bring it to a shell.
+func isShell(r rune) bool { return strings.ContainsRune("`$;|<>(){}\"'\\", r) }
 
 func badURI(uri, why string) error {
 	return fault.New(fault.Usage, "%s %s", quote(uri), why).

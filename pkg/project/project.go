@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
 )
@@ -29,7 +30,8 @@ type Project struct {
 
 // Find is the project that dir lies in: dir itself or the nearest directory above
 // that holds domain/. An empty dir is the current directory. Without a project it
-// is fault.NotFound.
+// is fault.NotFound. One above dir that somebody else made is passed over: nobody chose
+// it, and definitions run commands.
 func Find(dir string) (Project, error) {
 	start, err := filepath.Abs(dir)
 	if err != nil {
@@ -44,11 +46,21 @@ func Find(dir string) (Project, error) {
 		return Project{}, fault.New(fault.NotFound, "%s is not a directory", shorten(start)).
 			WithHint("name the directory that holds domain/ with -C")
 	}
+	theirs := ""
 	for at := start; ; at = filepath.Dir(at) {
-		if info, err := os.Stat(filepath.Join(at, definitions)); err == nil && info.IsDir() {
+		switch info, err := os.Stat(filepath.Join(at, definitions)); {
+		case err != nil || !info.IsDir():
+		case at == start || own(at):
 			return Project{Dir: at}, nil
+		case theirs == "":
+			theirs = at
 		}
-		if at == filepath.Dir(at) {
+		switch {
+		case at != filepath.Dir(at):
+		case theirs != "":
+			return Project{}, fault.New(fault.NotFound, "there is no vmctl project of yours here: %s is another user's", theirs).
+				WithHint("if you trust them with what you may do, name it: -C %s", ansi.ShellWord(theirs))
+		default:
 			return Project{}, fault.New(fault.NotFound, "there is no vmctl project here: neither %s nor a directory above it holds domain/", start).
 				WithHint("go to the project, name it with -C DIR, or begin one: vmctl init NAME")
 		}

@@ -1,6 +1,9 @@
 package spec
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/token"
 )
@@ -10,6 +13,9 @@ const (
 	maxDepth = 8
 	// maxTokens is several times what the largest sensible definition has.
 	maxTokens = 4096
+	// maxBlank is more empty lines in a row than anybody leaves. The YAML library takes time
+	// quadratic in their number: for a file of nothing else, a minute.
+	maxBlank = 256
 )
 
 // excess finds the first place where a file is nested deeper or is longer than any
@@ -27,6 +33,14 @@ func beyond(text string, depth, most int, what string) (at place, msg string) {
 			at, msg = place{1, 1, 1}, "the file cannot be read as YAML"
 		}
 	}()
+	blank, number := 0, 0
+	for line := range strings.Lines(text) {
+		if number++; strings.TrimSpace(line) != "" {
+			blank = 0
+		} else if blank++; blank > maxBlank {
+			return place{number, 1, 1}, "there are more than " + strconv.Itoa(maxBlank) + " empty lines in a row"
+		}
+	}
 	flow, run, tokens := 0, 0, 0
 	var last *token.Token
 	for _, tk := range lexer.Tokenize(text) {
