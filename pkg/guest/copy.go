@@ -219,7 +219,7 @@ func (c *Copy) Download(ctx context.Context, from, to string) error {
 	case kind == "d" && !c.Recursive:
 		return fault.New(fault.Usage, "%s is a directory of %s", from, c.Machine).WithHint("vmctl cp -r copies directories")
 	case kind == "d":
-		return c.fetchTree(ctx, rest, to)
+		return c.fetchTree(ctx, rest, c.nameHere(from), to)
 	}
 	line, absolute, _ := strings.Cut(rest, "\n")
 	word, sizeWord, _ := strings.Cut(line, " ")
@@ -228,11 +228,26 @@ func (c *Copy) Download(ctx context.Context, from, to string) error {
 	if err != nil || sizeErr != nil || size < 0 || kind != "f" || !path.IsAbs(absolute) {
 		return fault.New(fault.Refused, "%s does not say what %s is", c.Machine, from)
 	}
-	return c.fetchFile(ctx, absolute, size, fs.FileMode(mode)&fs.ModePerm, to)
+	return c.fetchFile(ctx, absolute, size, fs.FileMode(mode)&writtenHere, c.nameHere(from), to)
 }
 
-func (c *Copy) fetchFile(ctx context.Context, from string, size int64, mode fs.FileMode, to string) (err error) {
-	final, err := localFile(to, path.Base(from))
+// writtenHere is what modes of a guest's become here: nobody else may write to what came from it.
+const writtenHere = fs.ModePerm &^ 0o022
+
+// nameHere is what a copy is called in a directory of this machine: by the last name that the person
+// wrote, and else by the machine's. What the guest says it is called does not count: it would
+// choose which file here is replaced.
+func (c *Copy) nameHere(from string) string {
+	switch name := path.Base(guestPathOf(from)); name {
+	case ".", "..", "/":
+		return c.Machine
+	default:
+		return name
+	}
+}
+
+func (c *Copy) fetchFile(ctx context.Context, from string, size int64, mode fs.FileMode, name, to string) (err error) {
+	final, err := localFile(to, name)
 	if err != nil {
 		return err
 	}
@@ -281,13 +296,9 @@ func localFile(to, name string) (string, error) {
 	return to, nil
 }
 
-func (c *Copy) fetchTree(ctx context.Context, from, to string) (err error) {
+func (c *Copy) fetchTree(ctx context.Context, from, name, to string) (err error) {
 	final := to
 	if info, err := os.Stat(to); err == nil && info.IsDir() {
-		name := path.Base(from)
-		if name == "/" {
-			name = c.Machine
-		}
 		final = filepath.Join(to, name)
 	}
 	temporary, err := os.MkdirTemp(filepath.Dir(final), ".vmctl-*")

@@ -35,6 +35,15 @@ func (l *liar) AgentCommand(context.Context, string, string, time.Duration) (str
 	return string(answer), nil
 }
 
+// An agent that hands over more than was asked for is not believed.
+func TestMoreThanWasAskedFor(t *testing.T) {
+	for most, ok := range map[int]bool{3: true, 2: false} {
+		agent := NewAgent(&engine.Host{Agents: &liar{answers: [][]byte{[]byte(`{"return":{"buf-b64":"AAAA"}}`)}}}, "example")
+		_, err := (&file{agent, 1}).read(t.Context(), most)
+		assert.Equal(t, ok, err == nil, "%v", err)
+	}
+}
+
 // FuzzAgent lets an agent lie through everything that is asked of agents.
 func FuzzAgent(f *testing.F) {
 	for _, lines := range [][]string{

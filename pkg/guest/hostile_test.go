@@ -1,10 +1,15 @@
 package guest_test
 
 import (
+	"archive/tar"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -229,4 +234,61 @@ func TestAnswersThatAreNone(t *testing.T) {
 			assert.Empty(t, keys)
 		})
 	}
+}
+
+// liar is a guest that answers the question what there is with another name than the one that was
+// asked for, and sends what is to have that name.
+type liar struct{ look, content string }
+
+func (l liar) Run(_ context.Context, c guest.Command) (int, error) {
+	said := l.content
+	if strings.Contains(c.Argv[2], "stat -L") {
+		said = l.look
+	}
+	_, err := io.WriteString(c.Stdout, said)
+	return 0, err
+}
+
+// What a copy is called here is for the person to say, and not for the guest (as in CVE-2019-6111).
+func TestAGuestDoesNotChooseNamesHere(t *testing.T) {
+	var packed strings.Builder
+	w := tar.NewWriter(&packed)
+	require.NoError(t, w.WriteHeader(&tar.Header{Name: "./", Typeflag: tar.TypeDir, Mode: 0o777}))
+	require.NoError(t, w.WriteHeader(&tar.Header{Name: "./authorized_keys", Typeflag: tar.TypeReg, Mode: 0o666}))
+	require.NoError(t, w.Close())
+	for from, want := range map[string]string{"report": "report", "/srv/report/": "report", "": "example", ".": "example", "~": "example", "..": "example", "/": "example", "a/..": "example"} {
+		for _, name := range []string{"/.bashrc", "/x/..", "/home/x/.ssh", "/", "/x/a\nb"} {
+			top := t.TempDir()
+			here := filepath.Join(top, "here")
+			require.NoError(t, os.Mkdir(here, 0o700))
+			if path.Base("/"+from) == "report" {
+				job := &guest.Copy{Runner: liar{"f 666 5\n" + name, "alias"}, Machine: "example"}
+				require.NoError(t, job.Download(t.Context(), from, here))
+				require.Equal(t, []string{"here", "here/" + want}, within(t, top), "%q said of %q", name, from)
+				require.NoError(t, os.Remove(filepath.Join(here, want)))
+			}
+			job := &guest.Copy{Runner: liar{"d " + name, packed.String()}, Machine: "example", Recursive: true}
+			require.NoError(t, job.Download(t.Context(), from, here))
+			require.Equal(t, []string{"here", "here/" + want, "here/" + want + "/authorized_keys"}, within(t, top), "%q said of %q", name, from)
+		}
+	}
+}
+
+// within is all that is in a directory.
+func within(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(dir, name)
+		if relative == "." || err != nil {
+			return err
+		}
+		all = append(all, relative)
+		info, err := d.Info()
+		assert.Zero(t, info.Mode().Perm()&0o022, "nobody else may write to %s", name)
+		return err
+	}))
+	return all
 }

@@ -184,7 +184,7 @@ func TestParseReport(t *testing.T) {
 	assert.Equal(t, guest.Report{
 		State: guest.StateReady, Addresses: []string{"192.0.2.7"}, HostKeys: []string{"ssh-rsa AAAAB3Nz"}, FailedUnits: []string{"a.service"},
 	}, r)
-	for _, bad := range []string{"", "{}", "null", `{"vmctl":2,"state":"ready"}`, `{"vmctl":1,"state":"done"}`, `{"vmctl":1,"state":"ready"} x`, strings.Repeat("[", 1<<17)} {
+	for _, bad := range []string{"", "{}", "null", `{"vmctl":2,"state":"ready"}`, `{"vmctl":1,"state":"done"}`, `{"vmctl":1,"state":"ready"} x`, strings.Repeat("[", 1<<17), `{"vmctl":1,"state":"ready"}` + strings.Repeat(" ", 64<<10)} {
 		_, ok := guest.ParseReport([]byte(bad))
 		assert.False(t, ok, bad[:min(len(bad), 40)])
 	}

@@ -92,6 +92,9 @@ func packEntry(w *tar.Writer, name, relative string, d fs.DirEntry, skipped func
 	return err
 }
 
+// maxPath is the longest path of an archive: as long as one that Linux opens.
+const maxPath = 4096
+
 // unpack reads an archive, which a guest made, into an empty directory. Nothing in it can
 // reach outside (os.Root), and what is no file, directory or link is left out.
 func unpack(from io.Reader, dir string, skipped func(string)) error {
@@ -111,6 +114,9 @@ func unpack(from io.Reader, dir string, skipped func(string)) error {
 		if err != nil {
 			return fault.New(fault.Other, "the archive that the guest sends is broken: %w", err)
 		}
+		if len(header.Name) > maxPath {
+			return fault.New(fault.Other, "the archive that the guest sends has a path of %d bytes", len(header.Name))
+		}
 		name := filepath.Clean(strings.TrimLeft(header.Name, "/"))
 		if err := unpackEntry(root, archive, header, name, modes, skipped); err != nil {
 			return fault.New(fault.Other, "cannot unpack %q of what the guest sends: %w", header.Name, err)
@@ -124,7 +130,7 @@ func unpack(from io.Reader, dir string, skipped func(string)) error {
 }
 
 func unpackEntry(root *os.Root, archive *tar.Reader, header *tar.Header, name string, modes map[string]fs.FileMode, skipped func(string)) error {
-	mode := header.FileInfo().Mode().Perm()
+	mode := header.FileInfo().Mode() & writtenHere
 	if up := filepath.Dir(name); up != "." {
 		if err := root.MkdirAll(up, 0o755); err != nil {
 			return err

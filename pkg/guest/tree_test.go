@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -40,6 +41,7 @@ func TestHostileArchives(t *testing.T) {
 		"hard link":      {{Name: "h", Typeflag: tar.TypeLink, Linkname: "../secret"}},
 		"over a link":    {{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "../secret"}, {Name: "l", Typeflag: tar.TypeReg}},
 		"directory up":   {{Name: "../evil/", Typeflag: tar.TypeDir}},
+		"bottomless":     {{Name: strings.Repeat("d/", 1<<18) + "f", Typeflag: tar.TypeReg}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			up := t.TempDir()
@@ -47,7 +49,8 @@ func TestHostileArchives(t *testing.T) {
 			require.NoError(t, os.Mkdir(dir, 0o755))
 			secret := filepath.Join(up, "secret")
 			require.NoError(t, os.WriteFile(secret, []byte("mine"), 0o600))
-			_ = unpack(archive(t, headers...), dir, nil)
+			require.Error(t, unpack(archive(t, headers...), dir, nil))
+			assert.NoDirExists(t, filepath.Join(dir, "d", "d"))
 			assert.NoFileExists(t, filepath.Join(up, "evil"))
 			assert.NoDirExists(t, filepath.Join(up, "evil"))
 			content, err := os.ReadFile(secret)
