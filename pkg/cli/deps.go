@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,8 +55,10 @@ type Deps struct {
 	Images func(dirs state.Dirs, sink progress.Sink, log *slog.Logger) Images
 }
 
-// System are the dependencies of the real program.
+// System are the dependencies of the real program, whose PATH leads nowhere else when the
+// directory is another one.
 func System(version string) *Deps {
+	leaveProjectOut()
 	streams := ui.System()
 	return &Deps{
 		Version:  version,
@@ -71,6 +75,20 @@ func System(version string) *Deps {
 		Certified: certified,
 		Images:    systemImages,
 		Token:     systemToken,
+	}
+}
+
+// leaveProjectOut takes what is relative out of PATH, an empty entry too: what lies in a project is not
+// run by accident, by libvirt, ssh, nix or a shell that they start either.
+func leaveProjectOut() {
+	entries := filepath.SplitList(os.Getenv("PATH"))
+	kept := slices.DeleteFunc(slices.Clone(entries), func(dir string) bool { return !filepath.IsAbs(dir) })
+	switch {
+	case len(kept) == len(entries):
+	case len(kept) == 0: // an empty one is the directory itself
+		_ = os.Unsetenv("PATH") // fails for names that cannot be
+	default:
+		_ = os.Setenv("PATH", strings.Join(kept, string(filepath.ListSeparator)))
 	}
 }
 

@@ -44,6 +44,27 @@ func TestMoreThanWasAskedFor(t *testing.T) {
 	}
 }
 
+// endless is a port that always has more, which a guest sends until nobody listens.
+type endless struct{ sent int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.sent > 4*maxReports {
+		return 0, io.ErrUnexpectedEOF // so that this test ends
+	}
+	for i := range p {
+		p[i] = "{\n"[(e.sent+i)%2]
+	}
+	e.sent += len(p)
+	return len(p), nil
+}
+
+// A guest that says too much is heard no more.
+func TestAnEndlessPortIsHeardNoMore(t *testing.T) {
+	port := &endless{}
+	require.ErrorIs(t, readReports(port, func(Report) { assert.Fail(t, "that is no report") }), io.EOF)
+	assert.LessOrEqual(t, port.sent, maxReports)
+}
+
 // FuzzAgent lets an agent lie through everything that is asked of agents.
 func FuzzAgent(f *testing.F) {
 	for _, lines := range [][]string{
