@@ -5,6 +5,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"io/fs"
@@ -284,4 +285,40 @@ func TestDefinitionsAreNoCommands(t *testing.T) {
 		}
 	}
 	assert.Positive(t, l.seen["nix"], "some of it got as far as nix")
+}
+
+// TestAVolumeOfAHostileHostReadsNothingHere: what a host that was broken into gives for a volume is
+// judged before QEMU sees it, as any image is.
+func TestAVolumeOfAHostileHostReadsNothingHere(t *testing.T) {
+	l := newLab(t)
+	code, _, errs := l.run("volume", "import", "example/d", "disk.qcow2")
+	require.Zero(t, code, errs)
+	names := l.host.VolumeNames()
+	at := slices.IndexFunc(names, func(name string) bool { return strings.HasSuffix(name, "d.qcow2") })
+	require.GreaterOrEqual(t, at, 0, "%q", names)
+	disk, err := os.ReadFile(filepath.Join(l.dir, "disk.qcow2"))
+	require.NoError(t, err)
+	volumes := l.host.Connect().Volumes
+	export := func(content []byte) (int, string) {
+		require.NoError(t, volumes.Upload(t.Context(), names[at], bytes.NewReader(content), int64(len(content)), nil))
+		code, _, errs := l.run("volume", "export", "--format", "raw", "example/d", "out.raw")
+		return code, errs
+	}
+	_, _ = export(disk)
+	require.Contains(t, fmt.Sprint(l.started()), "qemu-img", "else the rest means nothing")
+
+	secret := filepath.Join(l.dir, "secret")
+	require.NoError(t, os.WriteFile(secret, []byte("mine"), 0o600))
+	const nameAt = 1024
+	backed := slices.Clone(disk)
+	binary.BigEndian.PutUint64(backed[8:], nameAt)
+	binary.BigEndian.PutUint32(backed[16:], uint32(copy(backed[nameAt:], secret)))
+	for why, content := range map[string][]byte{"has a backing file": backed, "is no qcow2": make([]byte, 1<<20)} {
+		code, errs := export(content)
+		assert.Equal(t, 5, code, errs)
+		assert.Contains(t, errs, why)
+		assert.Contains(t, errs, "find out who changed it on the host")
+		assert.Empty(t, l.started(), "QEMU does not get to see it")
+		assert.NoFileExists(t, filepath.Join(l.dir, "out.raw"))
+	}
 }

@@ -134,18 +134,39 @@ func (c *call) exportFile(ctx context.Context, v *namedVolume, file, format stri
 	if err != nil {
 		return nil, err
 	}
-	if err := c.rewrite(ctx, v, part.Name(), image.Qcow2, raw.Name(), format); err != nil {
+	disk, err := judge(part, v)
+	if err == nil {
+		err = c.rewrite(ctx, v, part.Name(), disk, raw.Name(), format)
+	}
+	if err != nil {
 		raw.remove()
 		return nil, err
 	}
 	return raw, nil
 }
 
+// judge looks at what a host gave for a volume before QEMU does: a host that has been broken into
+// would have it read files of this machine.
+func judge(part *partFile, v *namedVolume) (image.Info, error) {
+	info, err := part.Stat()
+	if err != nil {
+		return image.Info{}, err
+	}
+	disk, err := image.CheckVolume(part, info.Size(), v.String())
+	if err == nil && disk.Format != image.Qcow2 {
+		err = fault.New(fault.Refused, "what the host has for volume %s is no qcow2", v)
+	}
+	if err != nil {
+		return image.Info{}, fault.New(fault.Refused, "%w", err).WithHint("vmctl never makes such a volume: find out who changed it on the host")
+	}
+	return disk, nil
+}
+
 // rewrite makes a disk file of another format, and says how far it is.
-func (c *call) rewrite(ctx context.Context, v *namedVolume, from, fromFormat, to, toFormat string) error {
-	event := progress.Event{ID: v.machine + "/convert", Text: "make " + toFormat + " of " + fromFormat, Total: 100}
+func (c *call) rewrite(ctx context.Context, v *namedVolume, from string, is image.Info, to, toFormat string) error {
+	event := progress.Event{ID: v.machine + "/convert", Text: "make " + toFormat + " of " + is.Format, Total: 100}
 	c.progress.Emit(event)
-	err := image.Rewrite(ctx, from, fromFormat, to, toFormat, func(percent float64) {
+	err := image.Rewrite(ctx, from, is, to, toFormat, func(percent float64) {
 		event.Current = int64(percent)
 		c.progress.Emit(event)
 	})
@@ -196,7 +217,7 @@ func runVolumeImport(ctx context.Context, c *call, _ *urfave.Context) error {
 			return err
 		}
 		defer part.remove()
-		if err := c.rewrite(ctx, v, file, image.Raw, part.Name(), image.Qcow2); err != nil {
+		if err := c.rewrite(ctx, v, file, disk, part.Name(), image.Qcow2); err != nil {
 			return err
 		}
 		if info, err = os.Stat(part.Name()); err != nil {

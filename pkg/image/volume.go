@@ -33,10 +33,13 @@ func CheckVolume(r io.ReaderAt, size int64, path string) (Info, error) {
 	return Info{Format: Raw, VirtualSize: spec.Size(size)}, nil
 }
 
-// Rewrite makes a disk file of another format, by qemu-img. Both formats are stated, so
-// that nothing is probed. progress is told how much of 100 is done.
-func Rewrite(ctx context.Context, from, fromFormat, to, toFormat string, progress func(percent float64)) error {
+// Rewrite makes a disk file of another format, by qemu-img. It was judged (CheckVolume), is of
+// is.Format, and nobody else can change it. Both formats are stated, so that nothing is probed.
+// progress is told how much of 100 is done.
+func Rewrite(ctx context.Context, from string, is Info, to, toFormat string, progress func(percent float64)) error {
+	fromFormat := is.Format
 	_, err := proc.Run(ctx, proc.Cmd{
+		Limits: proc.Limits{Memory: convertMemory, File: uint64(is.VirtualSize) + uint64(is.VirtualSize)/16 + 64<<20},
 		Path: "qemu-img", Args: []string{"convert", "-p", "-f", fromFormat, "-O", toFormat, "--", from, to}, SplitCR: true,
 		OnStdout: func(line string) {
 			// "    (50.00/100%)"
