@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"vmctl/pkg/fault"
@@ -32,9 +34,16 @@ func New(o Options) *Builder {
 }
 
 // environ is what keeps nix and git from colours, pagers, translations and
-// questions; the caller's own changes come last.
+// questions, and from running what a repository names as its monitor of files (core.fsmonitor); the
+// caller's own changes come last.
 func (b *Builder) environ() []string {
+	own, err := strconv.Atoi(os.Getenv("GIT_CONFIG_COUNT"))
+	if err != nil || own < 0 {
+		own = 0
+	}
+	last := strconv.Itoa(own)
 	return append([]string{
+		"GIT_CONFIG_COUNT=" + strconv.Itoa(own+1), "GIT_CONFIG_KEY_" + last + "=core.fsmonitor", "GIT_CONFIG_VALUE_" + last + "=false",
 		"TERM=dumb", "NO_COLOR=1", "PAGER=cat", "NIX_PAGER=cat", "GIT_PAGER=cat",
 		"GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C.UTF-8", "LANGUAGE=",
 	}, b.env...)

@@ -40,7 +40,7 @@ func Rewrite(ctx context.Context, from string, is Info, to, toFormat string, pro
 	fromFormat := is.Format
 	_, err := proc.Run(ctx, proc.Cmd{
 		Limits: proc.Limits{Memory: convertMemory, File: uint64(is.VirtualSize) + uint64(is.VirtualSize)/16 + 64<<20},
-		Path: "qemu-img", Args: []string{"convert", "-p", "-f", fromFormat, "-O", toFormat, "--", from, to}, SplitCR: true,
+		Path:   "qemu-img", Args: []string{"convert", "-p", "-f", fromFormat, "-O", toFormat, "--", from, to}, SplitCR: true,
 		OnStdout: func(line string) {
 			// "    (50.00/100%)"
 			text, _, ok := strings.Cut(strings.TrimLeft(line, " ("), "/")

@@ -183,7 +183,9 @@ func TestGuard(t *testing.T) {
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_CORE, &before))
 	// Where there are no core dumps anyway, nothing would be seen of what keeps them away.
 	lowest := before.Cur
-	defer func() { assert.NoError(t, unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: lowest, Max: before.Max})) }()
+	defer func() {
+		assert.NoError(t, unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: lowest, Max: before.Max}))
+	}()
 	before.Cur = before.Max
 	require.NoError(t, unix.Setrlimit(unix.RLIMIT_CORE, &before))
 	release := secret.Guard()
