@@ -315,6 +315,8 @@ func (p *planner) makeRoot(size spec.Size, cause string) {
 		p.plan.leased = true
 		if p.s.base == nil {
 			p.upload()
+		} else {
+			p.forgetSent(p.s.base.Name)
 		}
 	}
 	p.base, p.remade = p.image(), true
@@ -388,6 +390,20 @@ func (p *planner) upload() {
 	if img.FileSize >= resumable {
 		p.add(deleteVolume(sentVolume(name), "all has arrived"))
 	}
+}
+
+// forgetSent removes the note beside an upload of this client's that has arrived, as a run
+// leaves it that was killed just then. Another client's may be about to go.
+func (p *planner) forgetSent(name string) {
+	n, _ := parseBase(name)
+	sent := sentVolume(name)
+	if n.uploader() != p.e.Token.Client || !slices.Contains(p.s.uploads, sent) {
+		return
+	}
+	p.add(op(ActionDeleteVolume, sent, "all has arrived", func(ctx context.Context, e *Engine) error {
+		_, err := e.remove(ctx, []Volume{{Name: sent}}) // a prune elsewhere may be at it
+		return err
+	}, nil))
 }
 
 func (p *planner) growRoot(size spec.Size) {

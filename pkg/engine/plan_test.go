@@ -339,6 +339,29 @@ start domain example (new)`,
 			},
 			"create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)\ndefine domain example (not defined)\nstart domain example (new)",
 		},
+		"an image whose upload was cut short when all had arrived": {
+			func(c *world) {
+				c.e.Host.Local, c.e.Token.Client = false, "me"
+				const mine, theirs = "base-nix-aaaaaaaaaaaaaaaa.me-1.qcow2", "base-nix-aaaaaaaaaaaaaaaa.bob-1.qcow2"
+				*c.s = snapshot{
+					pool: c.s.pool, capabilities: c.s.capabilities, base: &Volume{Name: mine},
+					uploads: []string{mine, mine + ".ok", mine + ".sent", theirs, theirs + ".ok", theirs + ".sent"},
+				}
+			},
+			"delete volume base-nix-aaaaaaaaaaaaaaaa.me-1.qcow2.sent (all has arrived)\n" +
+				"create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)\ndefine domain example (not defined)\nstart domain example (new)",
+		},
+		"an image that another client is at the end of uploading": {
+			func(c *world) {
+				c.e.Host.Local, c.e.Token.Client = false, "me"
+				const theirs = "base-nix-aaaaaaaaaaaaaaaa.bob-1.qcow2"
+				*c.s = snapshot{
+					pool: c.s.pool, capabilities: c.s.capabilities, base: &Volume{Name: theirs},
+					uploads: []string{theirs, theirs + ".ok", theirs + ".sent"},
+				}
+			},
+			"create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)\ndefine domain example (not defined)\nstart domain example (new)",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := settled()

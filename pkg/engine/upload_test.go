@@ -271,7 +271,10 @@ func TestKilledAnywhereALargeUploadHeals(t *testing.T) {
 		died := killed(h, n, func() { _, _ = client(h, "ann").Up(t.Context(), w, engine.Options{}) })
 		_, err := client(h, "ann").Up(t.Context(), w, engine.Options{})
 		require.NoError(t, err, "point %d", n)
-		_, err = client(h, "ann").Prune(t.Context(), false)
+		for _, name := range h.VolumeNames() {
+			require.NotContains(t, name, ".sent", "point %d", n)
+		}
+		_, err = client(h, "ann").Prune(t.Context(), false) // of a lease
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(content, uploaded(t, h)), "point %d", n)
 		_, err = client(h, "ann").Down(t.Context(), "example", engine.DownOptions{Force: true})
