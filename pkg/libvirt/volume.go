@@ -238,12 +238,13 @@ func readVolumes(volumes []golibvirt.StorageVol, prefix string) ([]engine.Volume
 	return out, err
 }
 
-// refresh is shared by all who ask for it at about the same time.
+// refresh looks at the directory of vmctl's pool again, once for all who ask for it at about
+// the same time.
 func (c *conn) refresh(p *golibvirt.StoragePool) error {
 	return c.refreshing.soon(func() error { return refresh(p) })
 }
 
-// refresh looks at the directory again. libvirt refuses while a volume is being made
+// refresh looks at the directory of any pool again. libvirt refuses while a volume is being made
 // or filled by anybody; then what it knows has to do.
 func refresh(p *golibvirt.StoragePool) error {
 	err := p.Refresh(0)

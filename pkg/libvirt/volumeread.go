@@ -57,7 +57,7 @@ func (c *conn) download(ctx context.Context, name string, offset int64, length i
 		if !absent(err) {
 			return err
 		}
-		if err := c.withPool(l, refresh); err != nil {
+		if err := c.withPool(l, c.refresh); err != nil {
 			return err
 		}
 		return c.withVolume(l, name, download)
