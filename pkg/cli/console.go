@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"io"
-	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -18,7 +17,7 @@ func consoleCommand() *command {
 		name: "console", group: look, takes: oneMachine, run: runConsole,
 		summary: "Attach to a machine's serial console",
 		about: []string{
-			"Shows what the console printed before, then what it prints, and sends what you type. Ctrl-] leaves; the machine runs on. " +
+			"Shows the end of what the console printed before, then what it prints, and sends what you type. Ctrl-] leaves; the machine runs on. " +
 				"Somebody else who is attached already is not thrown out unless --force says so.",
 		},
 		options:  []option{{name: "force", help: "throw out whoever is attached"}},
@@ -38,13 +37,13 @@ func runConsole(ctx context.Context, c *call, in *urfave.Context) error {
 	}
 	a := &attachment{host: e.Host, name: name, force: in.Bool("force")}
 	defer a.close()
-	_, err = c.attach(ctx, a, readLog(e.Host, name))
+	_, err = c.attach(ctx, a, engine.NewConsoleLog(e.Host.Volumes, name))
 	return err
 }
 
 // attach joins the person's terminal, or a script's pipes, to a console. It reports
 // whether the machine stopped.
-func (c *call) attach(ctx context.Context, a *attachment, log console.ReadLog) (stopped bool, err error) {
+func (c *call) attach(ctx context.Context, a *attachment, log *engine.ConsoleLog) (stopped bool, err error) {
 	c.progress.Pause()
 	defer c.progress.Resume()
 	reason, err := console.Run(ctx, console.Options{
@@ -58,18 +57,6 @@ func (c *call) attach(ctx context.Context, a *attachment, log console.ReadLog) (
 		return false, fault.New(fault.Interrupted, "interrupted; %s runs on", a.name)
 	}
 	return reason == console.Stopped, err
-}
-
-// readLog reads what a machine's console printed. A machine that has printed nothing
-// yet has no log.
-func readLog(host *engine.Host, name string) console.ReadLog {
-	return func(ctx context.Context, offset int64) (io.ReadCloser, error) {
-		log, err := host.Volumes.ReadVolume(ctx, engine.LogVolume(name), offset)
-		if fault.Is(err, fault.NotFound) {
-			return io.NopCloser(strings.NewReader("")), nil
-		}
-		return log, err
-	}
 }
 
 // attachment is a console that may be opened before the guest boots or afterwards.

@@ -38,10 +38,11 @@ func runLogs(ctx context.Context, c *call, in *urfave.Context) error {
 		return err
 	}
 	shown := &lineCounter{}
-	o := console.FollowOptions{Read: readLog(e.Host, name), Aside: logsAside(e.Host, name), Out: io.MultiWriter(c.streams.Out, shown)}
+	log := func() *engine.ConsoleLog { return engine.NewConsoleLog(e.Host.Volumes, name) }
+	o := console.FollowOptions{Log: log(), Out: io.MultiWriter(c.streams.Out, shown)}
 	if in.IsSet("lines") {
 		total := &lineCounter{}
-		if err := console.Follow(ctx, console.FollowOptions{Read: o.Read, Aside: o.Aside, Out: total}); err != nil {
+		if err := console.Follow(ctx, console.FollowOptions{Log: log(), Out: total}); err != nil {
 			return err
 		}
 		o.Out = &lineSkipper{out: o.Out, skip: total.lines() - in.Int("lines")}
@@ -61,20 +62,6 @@ func runLogs(ctx context.Context, c *call, in *urfave.Context) error {
 		return errLeft
 	}
 	return err
-}
-
-// logsAside reads what was put aside of a console's log.
-func logsAside(host *engine.Host, name string) func(ctx context.Context) ([]console.ReadLog, error) {
-	return func(ctx context.Context) ([]console.ReadLog, error) {
-		pieces, err := engine.LogPieces(ctx, host.Volumes, name)
-		logs := make([]console.ReadLog, len(pieces))
-		for i, piece := range pieces {
-			logs[i] = func(ctx context.Context, offset int64) (io.ReadCloser, error) {
-				return host.Volumes.ReadVolume(ctx, piece, offset)
-			}
-		}
-		return logs, err
-	}
 }
 
 // stopped gives a channel that is closed when the machine stops or its host is lost.

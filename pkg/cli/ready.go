@@ -40,7 +40,7 @@ type expected struct {
 func (c *call) follow(ctx context.Context, x expected, w waiting, ready *string) (stopped bool, err error) {
 	switch {
 	case w.console:
-		log := readLog(x.host, x.attachment.name)
+		log := engine.NewConsoleLog(x.host.Volumes, x.attachment.name)
 		if x.open != nil {
 			log = nil // the stream has it all
 		}
@@ -59,7 +59,7 @@ func (c *call) follow(ctx context.Context, x expected, w waiting, ready *string)
 // waitReady waits until the guest is ready, and gives how it showed that.
 func (c *call) waitReady(ctx context.Context, x expected, timeout time.Duration) (string, error) {
 	outcome, err := c.wait(ctx, x.watched, guest.Options{
-		Ready: x.ready, Running: !x.started, Timeout: timeout, Log: engine.LogVolume(x.attachment.name), Sink: c.progress,
+		Ready: x.ready, Running: !x.started, Timeout: timeout, Sink: c.progress,
 		Targets: func(ctx context.Context, port uint16) []string { return c.targets(ctx, x, port) }, Jump: c.sshTo(x.host.URI),
 	})
 	c.keepReport(x, outcome.Report)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"vmctl/pkg/ansi"
+	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 )
 
@@ -49,8 +50,8 @@ type Options struct {
 	// Open attaches to the console. Closing the stream must end its Read and Write;
 	// Read returns io.EOF when the machine stops.
 	Open func(ctx context.Context) (io.ReadWriteCloser, error)
-	// Log reads what the console printed since boot, from an offset to the present end.
-	Log ReadLog
+	// Log is what the console printed since boot; its end is shown. Nil is none.
+	Log *engine.ConsoleLog
 	// In is the person's terminal or a script's pipe. A reader that is no *os.File
 	// cannot be interrupted: a Read that is under way when the session ends is left behind.
 	In io.Reader
@@ -82,7 +83,7 @@ func Run(ctx context.Context, o Options) (reason Reason, err error) {
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
 
-	before := readTail(ctx, o.Log, 0)
+	before := replay(ctx, o.Log)
 	stream, err := o.Open(ctx)
 	if err != nil {
 		return Failed, err

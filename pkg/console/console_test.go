@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vmctl/pkg/ansi"
+	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 )
 
@@ -378,7 +379,7 @@ func TestHostileOutputIsFiltered(t *testing.T) {
 	g, s := newGuest(), newScreen(t)
 	log := &machineLog{}
 	log.add("old\x1b[6n\x1b]52;c;aGk=\a ")
-	done := start(t.Context(), Options{Machine: "example", Open: g.open, Log: log.read, In: s.tty, Out: s.tty})
+	done := start(t.Context(), Options{Machine: "example", Open: g.open, Log: engine.NewConsoleLog(log, "example"), In: s.tty, Out: s.tty})
 	s.seen.await(t, "old ")
 	// Everything from here on is live: questions pass, the clipboard does not.
 	g.say(t, "new\x1b[6n\x1b]52;c;aGk=\a\x1b]0;t\a.")

@@ -8,5 +8,5 @@
 //
 // Whatever ends a session, short of SIGKILL, the terminal is put back as it was;
 // after a SIGKILL, `stty sane` does. The package opens no connection and decides
-// no exit code: it is given the stream and the log as functions.
+// no exit code: it is given the stream and the log.
 package console

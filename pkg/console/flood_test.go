@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"vmctl/pkg/engine"
 )
 
 // flood is a guest that prints without end, until it is closed.
@@ -45,6 +47,13 @@ func (f *flood) Close() error {
 	f.once.Do(func() { close(f.done) })
 	return nil
 }
+
+// floodLog is the log of such a guest.
+type floodLog struct{ io.ReadCloser }
+
+func (l floodLog) ListVolumes(context.Context, string) ([]engine.Volume, error) { return nil, nil }
+
+func (l floodLog) ReadLog(context.Context, string, int64) (io.ReadCloser, error) { return l, nil }
 
 // measured counts what is written, notes the heap now and then, and ends it at a limit.
 type measured struct {
@@ -103,7 +112,7 @@ func TestAFloodTakesNoMemory(t *testing.T) {
 			defer cancel()
 			out := &measured{limit: limit, stop: cancel}
 			err := Follow(ctx, FollowOptions{
-				Out: out, Read: func(context.Context, int64) (io.ReadCloser, error) { return newFlood(text), nil },
+				Out: out, Log: engine.NewConsoleLog(floodLog{newFlood(text)}, "example"),
 			})
 			require.ErrorIs(t, err, context.Canceled)
 			assert.GreaterOrEqual(t, out.written, limit)
@@ -114,8 +123,8 @@ func TestAFloodTakesNoMemory(t *testing.T) {
 	before := heap()
 	t.Run("replay", func(t *testing.T) {
 		log := io.LimitReader(newFlood("x"), 64<<20)
-		got := readTail(t.Context(), func(context.Context, int64) (io.ReadCloser, error) { return io.NopCloser(log), nil }, 0)
-		assert.LessOrEqual(t, len(got.data), replayLimit)
+		got := replay(t.Context(), engine.NewConsoleLog(floodLog{io.NopCloser(log)}, "example"))
+		assert.LessOrEqual(t, len(got), replayLimit)
 		assert.Less(t, heap(), before+room)
 	})
 }

@@ -2,8 +2,10 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -12,13 +14,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
 )
 
-func follow(ctx context.Context, log *machineLog, out io.Writer, stopped <-chan struct{}) <-chan error {
+func following(ctx context.Context, log engine.LogFiles, out io.Writer, stopped <-chan struct{}) <-chan error {
 	done := make(chan error, 1)
 	go func() {
-		done <- Follow(ctx, FollowOptions{Read: log.read, Out: out, Stopped: stopped, Interval: time.Millisecond})
+		done <- Follow(ctx, FollowOptions{Log: engine.NewConsoleLog(log, "example"), Out: out, Stopped: stopped, Interval: time.Millisecond})
 	}()
 	return done
 }
@@ -27,7 +31,7 @@ func TestLogsOnce(t *testing.T) {
 	t.Parallel()
 	log, out := &machineLog{}, &buffer{}
 	log.add("boot\r\n\x1b[31mlogin: \x1b]0;x\a")
-	require.NoError(t, <-follow(t.Context(), log, out, nil))
+	require.NoError(t, <-following(t.Context(), log, out, nil))
 	assert.Equal(t, "boot\nlogin: ", out.String())
 }
 
@@ -35,7 +39,7 @@ func TestFollowUntilStopped(t *testing.T) {
 	t.Parallel()
 	log, out, stopped := &machineLog{}, &buffer{}, make(chan struct{})
 	log.add("one\n")
-	done := follow(t.Context(), log, out, stopped)
+	done := following(t.Context(), log, out, stopped)
 	out.await(t, "one\n")
 	log.add("two\x1b[3")
 	out.await(t, "two")
@@ -57,7 +61,7 @@ func TestFollowSeesTheNextBoot(t *testing.T) {
 		log, out, stopped := &machineLog{}, &buffer{}, make(chan struct{})
 		first := "first boot " + strings.Repeat("x", 80) + "\n"
 		log.add(first)
-		done := follow(t.Context(), log, out, stopped)
+		done := following(t.Context(), log, out, stopped)
 		out.await(t, first)
 		log.set(second, nil)
 		out.await(t, second)
@@ -70,24 +74,15 @@ func TestFollowSeesTheNextBoot(t *testing.T) {
 func TestFollowEnds(t *testing.T) {
 	t.Parallel()
 	log, out := &machineLog{}, &buffer{}
-	log.set("", fault.New(fault.NotFound, "no log"))
-	require.True(t, fault.Is(<-follow(t.Context(), log, out, nil), fault.NotFound))
-
 	log.set("text\n", nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	done := follow(ctx, log, out, make(chan struct{}))
+	done := following(ctx, log, out, make(chan struct{}))
 	out.await(t, "text")
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
 
-	done = follow(t.Context(), log, out, make(chan struct{}))
+	done = following(t.Context(), log, out, make(chan struct{}))
 	out.await(t, "text\ntext")
-	log.set("", fault.New(fault.NotFound, "no log"))
-	require.NoError(t, <-done, "the machine was taken down")
-
-	log.set("text\n", nil)
-	done = follow(t.Context(), log, out, make(chan struct{}))
-	out.await(t, "text\ntext\ntext")
 	log.set("", fault.New(fault.Unreachable, "gone"))
 	require.True(t, fault.Is(<-done, fault.Unreachable))
 
@@ -95,7 +90,7 @@ func TestFollowEnds(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, r.Close())
 	log.set("text\n", nil)
-	require.NoError(t, <-follow(t.Context(), log, w, nil), "nobody reads")
+	require.NoError(t, <-following(t.Context(), log, w, nil), "nobody reads")
 	w.Close()
 }
 
@@ -107,28 +102,35 @@ type asideLog struct {
 	opened func(at int)
 }
 
-func (l *asideLog) at(at int) ReadLog {
-	return func(_ context.Context, offset int64) (io.ReadCloser, error) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if at >= len(l.pieces) {
-			return nil, fault.New(fault.NotFound, "no piece %d", at)
-		}
-		text := l.pieces[at][min(int(offset), len(l.pieces[at])):]
-		if do := l.opened; do != nil {
-			l.mu.Unlock()
-			do(at)
-			l.mu.Lock()
-		}
-		return io.NopCloser(strings.NewReader(text)), nil
+func (l *asideLog) ReadLog(_ context.Context, name string, offset int64) (io.ReadCloser, error) {
+	at := 0
+	if _, number, _ := strings.Cut(name, ".log."); number != "" {
+		at, _ = strconv.Atoi(number)
+		at++
 	}
-}
-
-func (l *asideLog) aside(context.Context) (all []ReadLog, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for at := 1; at < len(l.pieces); at++ {
-		all = append(all, l.at(at))
+	if at >= len(l.pieces) {
+		return nil, fault.New(fault.NotFound, "no piece %d", at)
+	}
+	text := l.pieces[at][min(int(offset), len(l.pieces[at])):]
+	if do := l.opened; do != nil {
+		l.mu.Unlock()
+		do(at)
+		l.mu.Lock()
+	}
+	return io.NopCloser(strings.NewReader(text)), nil
+}
+
+func (l *asideLog) ListVolumes(_ context.Context, name string) (all []engine.Volume, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for at, text := range l.pieces {
+		v := engine.Volume{Name: name, Length: spec.Size(len(text))}
+		if at > 0 {
+			v.Name = fmt.Sprintf("%s.%d", name, at-1)
+		}
+		all = append(all, v)
 	}
 	return all, nil
 }
@@ -147,7 +149,7 @@ func TestLogsThatWerePutAside(t *testing.T) {
 	t.Parallel()
 	log, out := &asideLog{pieces: []string{"three\n", "two, cut in a\x1b[3", "one\n"}}, &buffer{}
 	log.pieces[0] = "1m word\n" + log.pieces[0]
-	require.NoError(t, Follow(t.Context(), FollowOptions{Read: log.at(0), Aside: log.aside, Out: out}))
+	require.NoError(t, <-following(t.Context(), log, out, nil))
 	assert.Equal(t, "one\ntwo, cut in a word\nthree\n", out.String())
 }
 
@@ -164,10 +166,7 @@ func TestNoPieceIsMissed(t *testing.T) {
 				close(stopped)
 			}
 		}
-		done := make(chan error, 1)
-		go func() {
-			done <- Follow(t.Context(), FollowOptions{Read: log.at(0), Aside: log.aside, Out: out, Stopped: stopped, Interval: time.Millisecond})
-		}()
+		done := following(t.Context(), log, out, stopped)
 		if n > 12 {
 			close(stopped)
 			require.NoError(t, <-done)
@@ -179,14 +178,44 @@ func TestNoPieceIsMissed(t *testing.T) {
 	}
 }
 
+// A replay is the end of all of it, whichever file that is in, and the log goes on from there.
+func TestReplayReachesIntoWhatWasPutAside(t *testing.T) {
+	t.Parallel()
+	log := &asideLog{pieces: []string{"seven\n", "four\nfive\nsix\n", "one\ntwo\nthree\n"}}
+	for last, want := range map[int64]string{
+		1: "\n", 6: "seven\n", 7: "\nseven\n", 10: "six\nseven\n", 20: "four\nfive\nsix\nseven\n", 26: "three\nfour\nfive\nsix\nseven\n",
+		34: "one\ntwo\nthree\nfour\nfive\nsix\nseven\n", engine.Whole: "one\ntwo\nthree\nfour\nfive\nsix\nseven\n",
+	} {
+		var out strings.Builder
+		reader := engine.NewConsoleLog(log, "example")
+		require.NoError(t, reader.Replay(t.Context(), &out, last))
+		assert.Equal(t, want, out.String(), last)
+		more, err := reader.Next(t.Context(), &out, engine.Whole)
+		require.NoError(t, err)
+		assert.False(t, more, last)
+	}
+	// What comes is given in portions, also over the end of a file.
+	reader, out := engine.NewConsoleLog(log, "example"), &strings.Builder{}
+	require.NoError(t, reader.Replay(t.Context(), io.Discard, 3))
+	log.put("eight\n", true)
+	log.put("nine\n", true)
+	log.put("ten\n", false)
+	for n := 1; ; n++ {
+		more, err := reader.Next(t.Context(), out, 4)
+		require.NoError(t, err)
+		require.LessOrEqual(t, out.Len(), n*4)
+		if !more {
+			break
+		}
+	}
+	assert.Equal(t, "eight\nnine\nten\n", out.String())
+}
+
 func TestFollowReadsOnInWhatWasPutAside(t *testing.T) {
 	t.Parallel()
 	log, out, stopped := &asideLog{pieces: []string{""}}, &buffer{}, make(chan struct{})
 	log.put("one\n", false)
-	done := make(chan error, 1)
-	go func() {
-		done <- Follow(t.Context(), FollowOptions{Read: log.at(0), Aside: log.aside, Out: out, Stopped: stopped, Interval: time.Millisecond})
-	}()
+	done := following(t.Context(), log, out, stopped)
 	out.await(t, "one\n")
 	log.mu.Lock()
 	log.pieces = []string{"four\n", "three\n", log.pieces[0] + "two\n"}

@@ -1,17 +1,17 @@
 package console
 
 import (
+	"bytes"
 	"context"
-	"io"
 	"time"
+
+	"vmctl/pkg/engine"
 )
 
-// ReadLog reads the console's log from an offset to its present end.
-type ReadLog func(ctx context.Context, offset int64) (io.ReadCloser, error)
-
 const (
-	// replayLimit is how much of the log is shown again.
-	replayLimit = 1 << 20
+	// replayLimit is how much of the log is shown again: more than what a boot prints, and
+	// two seconds of a line of 1 Mbit/s.
+	replayLimit = 256 << 10
 	// joinQuiet is the silence after which log and stream are taken to be level;
 	// joinTime and joinBytes end the wait with a guest that is never silent.
 	joinQuiet = 150 * time.Millisecond
@@ -21,51 +21,42 @@ const (
 	chance = 16
 )
 
-// tail is the end of a log.
-type tail struct {
-	data []byte
-	// size is the offset at which data ends.
-	size int64
+// ending keeps the end of what is written to it: replayLimit at most.
+type ending struct {
+	kept []byte
+	cut  bool
 }
 
-// readTail reads a log to its end and keeps the last MiB from a line's beginning
-// on. A log that cannot be read is as one that is empty: the console works
-// without it.
-func readTail(ctx context.Context, read ReadLog, from int64) tail {
-	t := tail{size: from}
-	if read == nil {
-		return t
+func (e *ending) Write(p []byte) (int, error) {
+	e.kept = append(e.kept, p...)
+	if len(e.kept) > 2*replayLimit {
+		e.kept, e.cut = append(e.kept[:0], e.kept[len(e.kept)-replayLimit:]...), true
 	}
-	r, err := read(ctx, from)
-	if err != nil {
-		return t
+	return len(p), nil
+}
+
+// bytes are those that were kept; of what was cut, from a line's beginning on.
+func (e *ending) bytes() []byte {
+	kept, cut := e.kept, e.cut
+	if len(kept) > replayLimit {
+		kept, cut = kept[len(kept)-replayLimit:], true
 	}
-	defer r.Close()
-	buf, cut := make([]byte, 64<<10), false
-	for {
-		n, err := r.Read(buf)
-		t.data = append(t.data, buf[:n]...)
-		t.size += int64(n)
-		if len(t.data) > 2*replayLimit {
-			t.data = append(t.data[:0], t.data[len(t.data)-replayLimit:]...)
-			cut = true
-		}
-		if err != nil || ctx.Err() != nil {
-			break
-		}
+	if i := bytes.IndexByte(kept, '\n'); cut && i >= 0 {
+		kept = kept[i+1:]
 	}
-	if len(t.data) > replayLimit {
-		t.data, cut = t.data[len(t.data)-replayLimit:], true
+	return kept
+}
+
+// replay is the end of what was printed before. A log that cannot be read is as one that
+// is empty: the console works without it.
+func replay(ctx context.Context, log *engine.ConsoleLog) []byte {
+	if log == nil {
+		return nil
 	}
-	if cut {
-		for i, b := range t.data {
-			if b == '\n' {
-				t.data = t.data[i+1:]
-				break
-			}
-		}
-	}
-	return t
+	// One byte more shows whether the first line is whole.
+	var end ending
+	_ = log.Replay(ctx, &end, replayLimit+1)
+	return end.bytes()
 }
 
 // join finds where in the log the stream began. QEMU throws away what the guest
@@ -73,9 +64,8 @@ func readTail(ctx context.Context, read ReadLog, from int64) tail {
 // after attaching is in both, and may reach either first. What an earlier viewer left
 // unread in the pseudo-terminal comes out of the stream before all that.
 type join struct {
-	log ReadLog
-	// from is the log's size before attaching, before its end at that time.
-	from     int64
+	// log was read up to the time before attaching; before is its end at that time.
+	log      *engine.ConsoleLog
 	before   []byte
 	arrivals <-chan chunk
 }
@@ -110,12 +100,14 @@ func (j join) run(ctx context.Context) (window, first []byte, skip int, end erro
 		return came
 	}
 	collect(joinQuiet)
-	t := readTail(ctx, j.log, j.from)
+	var more ending
+	_, _ = j.log.Next(ctx, &more, engine.Whole)
+	window = more.bytes()
 	if quiet && collect(joinQuiet/5) {
 		// Something was printed while the log was read; only content decides.
 		quiet = false
 	}
-	return t.data, first, known(j.before, t.data, first, quiet || end != nil), end
+	return window, first, known(j.before, window, first, quiet || end != nil), end
 }
 
 // known is how many of the stream's first bytes the log has: those that are in the

@@ -13,7 +13,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
+	"vmctl/pkg/spec"
 )
 
 // machineLog is a console log that grows.
@@ -21,6 +23,8 @@ type machineLog struct {
 	mu   sync.Mutex
 	data []byte
 	err  error
+	// given is how much was read of it.
+	given int
 }
 
 func (l *machineLog) add(text string) {
@@ -35,7 +39,16 @@ func (l *machineLog) set(text string, err error) {
 	l.data, l.err = []byte(text), err
 }
 
-func (l *machineLog) read(_ context.Context, offset int64) (io.ReadCloser, error) {
+func (l *machineLog) ListVolumes(_ context.Context, name string) ([]engine.Volume, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if fault.Is(l.err, fault.NotFound) {
+		return nil, nil
+	}
+	return []engine.Volume{{Name: name, Length: spec.Size(len(l.data))}}, l.err
+}
+
+func (l *machineLog) ReadLog(_ context.Context, _ string, offset int64) (io.ReadCloser, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
@@ -44,6 +57,7 @@ func (l *machineLog) read(_ context.Context, offset int64) (io.ReadCloser, error
 	if offset > int64(len(l.data)) {
 		return nil, fault.New(fault.Other, "offset behind the end")
 	}
+	l.given += len(l.data[offset:])
 	return io.NopCloser(bytes.NewReader(bytes.Clone(l.data[offset:]))), nil
 }
 
@@ -152,7 +166,7 @@ func TestNothingIsLostOrDoubled(t *testing.T) {
 			var out buffer
 			attached := make(chan struct{})
 			done := start(t.Context(), Options{
-				Machine: "example", Log: log.read, In: in, Out: &out,
+				Machine: "example", Log: engine.NewConsoleLog(log, "example"), In: in, Out: &out,
 				Open: func(context.Context) (io.ReadWriteCloser, error) {
 					missed(rnd.IntN(5)) // printed while nobody was attached yet
 					close(attached)
@@ -187,10 +201,10 @@ func TestNothingIsLostOrDoubled(t *testing.T) {
 
 func TestLogThatCannotBeReadIsNoObstacle(t *testing.T) {
 	g := newGuest()
-	log := &machineLog{err: fault.New(fault.NotFound, "no log")}
+	log := &machineLog{err: fault.New(fault.Other, "it cannot be read")}
 	in, _ := pipes(t)
 	var out buffer
-	done := start(t.Context(), Options{Machine: "example", Open: g.open, Log: log.read, In: in, Out: &out})
+	done := start(t.Context(), Options{Machine: "example", Open: g.open, Log: engine.NewConsoleLog(log, "example"), In: in, Out: &out})
 	g.say(t, "live")
 	out.await(t, "live")
 	g.guestWrite.Close()
@@ -202,13 +216,13 @@ func TestReplayIsBounded(t *testing.T) {
 	log := &machineLog{}
 	line := strings.Repeat("x", 99) + "\n"
 	log.add(strings.Repeat(line, 50000) + "tail")
-	got := readTail(t.Context(), log.read, 0)
-	assert.EqualValues(t, 50000*100+4, got.size)
-	assert.LessOrEqual(t, len(got.data), replayLimit)
-	assert.Greater(t, len(got.data), replayLimit-100)
-	assert.True(t, bytes.HasPrefix(got.data, []byte(line)))
-	assert.True(t, bytes.HasSuffix(got.data, []byte("\ntail")))
-	assert.Equal(t, tail{size: 7}, readTail(t.Context(), nil, 7))
+	got := replay(t.Context(), engine.NewConsoleLog(log, "example"))
+	assert.LessOrEqual(t, len(got), replayLimit)
+	assert.Greater(t, len(got), replayLimit-100)
+	assert.True(t, bytes.HasPrefix(got, []byte(line)))
+	assert.True(t, bytes.HasSuffix(got, []byte("\ntail")))
+	assert.Less(t, log.given, 2*replayLimit, "no more than that comes over the line")
+	assert.Empty(t, replay(t.Context(), nil))
 }
 
 func FuzzOverlap(f *testing.F) {

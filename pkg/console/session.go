@@ -93,7 +93,7 @@ func newSession(o Options, t *terminal, stream io.ReadWriteCloser) *session {
 	}
 }
 
-func (s *session) start(ctx context.Context, in io.Reader, before tail) {
+func (s *session) start(ctx context.Context, in io.Reader, before []byte) {
 	s.spawn(&s.reading, func() { s.read(ctx, in) })
 	s.spawn(&s.working, func() { s.send(ctx) })
 	s.spawn(&s.working, func() { s.receive(ctx) })
@@ -196,11 +196,11 @@ func (s *session) receive(ctx context.Context) {
 }
 
 // show prints what came before, then what comes.
-func (s *session) show(ctx context.Context, before tail) outcome {
-	if err := s.print(before.data); err != nil {
+func (s *session) show(ctx context.Context, before []byte) outcome {
+	if err := s.print(before); err != nil {
 		return *err
 	}
-	j := join{log: s.o.Log, from: before.size, before: before.data, arrivals: s.arrivals}
+	j := join{log: s.o.Log, before: before, arrivals: s.arrivals}
 	window, first, skip, end := j.run(ctx)
 	if err := s.print(window); err != nil {
 		return *err

@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"bytes"
+	"context"
+	"io"
 	"path"
 	"strings"
 	"testing"
@@ -8,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
 )
 
@@ -56,5 +60,45 @@ func FuzzSplitVolume(f *testing.F) {
 		assert.Equal(t, word, machine+"/"+volume)
 		assert.NotContains(t, volume, "/")
 		assert.NotEqual(t, byte('-'), word[0])
+	})
+}
+
+// logFile is a console's log that nothing was put aside of; nil is not there.
+type logFile []byte
+
+func (f *logFile) ListVolumes(_ context.Context, name string) ([]Volume, error) {
+	return []Volume{{Name: name, Length: spec.Size(len(*f))}}, nil
+}
+
+func (f *logFile) ReadLog(_ context.Context, name string, offset int64) (io.ReadCloser, error) {
+	if *f == nil {
+		return nil, fault.New(fault.NotFound, "no %s", name)
+	}
+	return io.NopCloser(bytes.NewReader((*f)[min(int(offset), len(*f)):])), nil
+}
+
+// FuzzConsoleLog reads a log that becomes another one between two looks: longer, shorter,
+// begun anew or gone. What is given ends with all of it, or with what was added.
+func FuzzConsoleLog(f *testing.F) {
+	f.Add([]byte("boot\r\n"), []byte("boot\r\nlogin: "))
+	f.Add(bytes.Repeat([]byte("x"), 200), []byte("anew"))
+	f.Add([]byte("a"), []byte(nil))
+	f.Fuzz(func(t *testing.T, first, then []byte) {
+		var file logFile
+		var out bytes.Buffer
+		log := NewConsoleLog(&file, "example")
+		for _, now := range [][]byte{first, then, first} {
+			file = now
+			begun := false
+			log.Anew = func() error { begun = true; return nil }
+			before, known := out.Len(), log.offset
+			_, err := log.Next(t.Context(), &out, Whole)
+			require.NoError(t, err)
+			require.Equal(t, int64(len(now)), log.offset)
+			if begun {
+				known = 0
+			}
+			require.Equal(t, string(now[known:]), out.String()[before:])
+		}
 	})
 }

@@ -84,10 +84,8 @@ type Volume struct {
 
 // Volumes reads and changes volumes of the pool.
 type Volumes interface {
+	LogFiles
 	Volume(ctx context.Context, name string) (*Volume, error)
-	// ListVolumes gives those whose name begins with the prefix, after asking the
-	// host to look at the directory again.
-	ListVolumes(ctx context.Context, prefix string) ([]Volume, error)
 	// KnownVolumes gives the names that begin with the prefix, sorted, and asks nobody to look
 	// at the directory: what vmctl made or removed, on whatever client, the host knows.
 	KnownVolumes(ctx context.Context, prefix string) ([]string, error)
@@ -109,7 +107,8 @@ type Volumes interface {
 	UploadRange(ctx context.Context, name string, src io.Reader, offset, length int64, progress func(sent int64)) error
 	ResizeVolume(ctx context.Context, name string, size spec.Size) error
 	DeleteVolume(ctx context.Context, name string) error
-	// ReadVolume streams the raw bytes of a volume's file from an offset to its end.
+	// ReadVolume streams the raw bytes of a volume's file, which nobody writes to meanwhile,
+	// from an offset to its end.
 	ReadVolume(ctx context.Context, name string, offset int64) (io.ReadCloser, error)
 	// ReadRange reads a few bytes of a volume's file; fewer than asked for where it ends.
 	ReadRange(ctx context.Context, name string, offset int64, length int) ([]byte, error)

@@ -148,7 +148,7 @@ const maxLog = 16 << 20
 
 // copyLog copies what is in a log now: it may grow meanwhile, or begin anew.
 func (m *Move) copyLog(ctx context.Context, v Volume) error {
-	src, err := m.From.Host.Volumes.ReadVolume(ctx, v.Name, 0)
+	src, err := m.From.Host.Volumes.ReadLog(ctx, v.Name, 0)
 	if err != nil {
 		return err
 	}

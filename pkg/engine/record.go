@@ -1,9 +1,6 @@
 package engine
 
 import (
-	"context"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -99,31 +96,6 @@ func volumePrefix(machine string) string {
 
 // RootVolume is the name of the machine's root disk.
 func RootVolume(machine string) string { return volumePrefix(machine) + "root.qcow2" }
-
-// LogVolume is the name of the file that takes what the serial console prints.
-func LogVolume(machine string) string { return volumePrefix(machine) + "console.log" }
-
-// LogPieces are the volumes with what was put aside of such a file when it had become too
-// long (virtlogd calls them NAME.0, NAME.1 and so on), the newest first.
-func LogPieces(ctx context.Context, volumes Volumes, machine string) ([]string, error) {
-	prefix := LogVolume(machine) + "."
-	found, err := volumes.ListVolumes(ctx, prefix)
-	numbers := map[string]int{}
-	var pieces []string
-	for _, v := range found {
-		n, err := strconv.Atoi(strings.TrimPrefix(v.Name, prefix))
-		if err == nil && n >= 0 {
-			numbers[v.Name] = n
-			pieces = append(pieces, v.Name)
-		}
-	}
-	slices.SortFunc(pieces, func(a, b string) int { return numbers[a] - numbers[b] })
-	return pieces, err
-}
-
-// IsLogVolume says that a volume is such a file, or a piece of one that was put aside: it
-// may grow, and be put aside, while it is read.
-func IsLogVolume(name string) bool { return strings.Contains(name, ".console.log") }
 
 // VarsVolume is the name of the file with the UEFI firmware's variables. They are made
 // from the template of one build of the firmware: without a file of its own for each,

@@ -36,7 +36,7 @@ type consoleLog struct {
 	aside func(offset int64) io.Reader
 }
 
-func (l consoleLog) ReadVolume(_ context.Context, volume string, offset int64) (io.ReadCloser, error) {
+func (l consoleLog) ReadLog(_ context.Context, volume string, offset int64) (io.ReadCloser, error) {
 	read := l.read
 	if strings.HasSuffix(volume, ".0") {
 		if read = l.aside; read == nil {
@@ -44,6 +44,14 @@ func (l consoleLog) ReadVolume(_ context.Context, volume string, offset int64) (
 		}
 	}
 	return io.NopCloser(read(offset)), nil
+}
+
+func (l consoleLog) ListVolumes(_ context.Context, prefix string) ([]engine.Volume, error) {
+	files := []engine.Volume{{Name: prefix}}
+	if l.aside != nil {
+		files = append(files, engine.Volume{Name: prefix + ".0"})
+	}
+	return files, nil
 }
 
 func withLog(t *testing.T, read func(offset int64) io.Reader) *engine.Host {
@@ -63,7 +71,7 @@ func TestALogThatIsBegunAnewIsRead(t *testing.T) {
 			text := log.Load().(string)
 			return strings.NewReader(text[min(offset, int64(len(text))):])
 		})
-		outcome, err := guest.Wait(t.Context(), host, "example", guest.Options{Timeout: time.Minute, Log: "log", Sink: progress.Discard})
+		outcome, err := guest.Wait(t.Context(), host, "example", guest.Options{Timeout: time.Minute, Sink: progress.Discard})
 		require.NoError(t, err)
 		assert.Equal(t, guest.ByLogin, outcome.How)
 	})
@@ -134,7 +142,7 @@ func waitOn(ctx context.Context, host *engine.Host, text string, timeout time.Du
 	if err != nil {
 		return guest.Outcome{}, err
 	}
-	return guest.Wait(ctx, host, "example", guest.Options{Ready: sign, Timeout: timeout, Log: "log", Sink: progress.Discard})
+	return guest.Wait(ctx, host, "example", guest.Options{Ready: sign, Timeout: timeout, Sink: progress.Discard})
 }
 
 func heap() uint64 {

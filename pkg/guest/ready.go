@@ -23,8 +23,6 @@ type Options struct {
 	Running bool
 	// Timeout is how long the guest may take; 0 is no limit.
 	Timeout time.Duration
-	// Log is the volume that takes what the serial console prints.
-	Log string
 	// Targets are the addresses, as HOST:PORT, at which a TCP port of the guest can be
 	// reached from here. There may be none yet.
 	Targets func(ctx context.Context, port uint16) []string
@@ -74,7 +72,7 @@ var prompt = regexp.MustCompile(`(?i)login: *$`)
 func Wait(ctx context.Context, host *engine.Host, name string, o Options) (Outcome, error) {
 	event := progress.Event{ID: name + "/ready", Text: "wait until " + name + " is ready"}
 	o.Sink.Emit(event)
-	w := watcher{host: host, name: name, o: o, event: event}
+	w := watcher{host: host, name: name, o: o, event: event, log: engine.NewConsoleLog(host.Volumes, name)}
 	if o.Ready.Kind == spec.ReadyConsole {
 		w.console.pattern, _ = regexp.Compile("(?m)" + o.Ready.Pattern)
 	}
@@ -97,6 +95,7 @@ type watcher struct {
 	name    string
 	o       Options
 	event   progress.Event
+	log     *engine.ConsoleLog
 	console tail
 	// fresh says that it printed something at the last look.
 	fresh bool

@@ -37,7 +37,7 @@ func boot(t *testing.T, g enginetest.Guest) *enginetest.Host {
 }
 
 func wait(ctx context.Context, h *enginetest.Host, timeout time.Duration, sink progress.Sink) (string, error) {
-	outcome, err := guest.Wait(ctx, h.Connect(), "example", guest.Options{Timeout: timeout, Log: engine.LogVolume("example"), Sink: sink})
+	outcome, err := guest.Wait(ctx, h.Connect(), "example", guest.Options{Timeout: timeout, Sink: sink})
 	return outcome.How, err
 }
 
@@ -135,7 +135,7 @@ func TestTheConsolesLatestLineIsShown(t *testing.T) {
 
 // An interruption may hit any call: the sentence stays the same.
 func TestInterruptedInACall(t *testing.T) {
-	for _, method := range []string{"Watch", "AgentConnected", "Domain", "ReadVolume"} {
+	for _, method := range []string{"Watch", "AgentConnected", "Domain", "ReadLog"} {
 		t.Run(method, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := boot(t, enginetest.Guest{Prints: "booting"})

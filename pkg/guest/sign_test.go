@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"vmctl/pkg/engine"
 	"vmctl/pkg/engine/enginetest"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/guest"
@@ -29,7 +28,7 @@ func until(t *testing.T, h *enginetest.Host, o guest.Options, text string) (gues
 	t.Helper()
 	sign, err := spec.ParseReady(text)
 	require.NoError(t, err)
-	o.Ready, o.Log, o.Sink = sign, engine.LogVolume("example"), progress.Discard
+	o.Ready, o.Sink = sign, progress.Discard
 	return guest.Wait(t.Context(), h.Connect(), "example", o)
 }
 

@@ -10,8 +10,7 @@ import (
 
 // tail keeps the end of what a console printed, without control sequences.
 type tail struct {
-	offset int64
-	text   []byte
+	text []byte
 	// pattern is looked for in all that is printed; matched says that it was found.
 	pattern *regexp.Regexp
 	matched bool
@@ -30,7 +29,6 @@ func (t *tail) Write(p []byte) (int, error) {
 }
 
 func (t *tail) take(p []byte) {
-	t.offset += int64(len(p))
 	t.text = append(t.text, p...)
 	if extra := len(t.text) - tailBytes; extra > 0 {
 		t.text = append(t.text[:0], t.text[extra:]...)

@@ -130,7 +130,7 @@ func TestNothingLeaks(t *testing.T) {
 		require.NoError(t, err)
 		go func() { _, _ = io.Copy(io.Discard, console) }()
 		require.NoError(t, console.Close())
-		log, err := h.Volumes.ReadVolume(t.Context(), engine.LogVolume(machine), 0)
+		log, err := h.Volumes.ReadLog(t.Context(), engine.LogVolume(machine), 0)
 		require.NoError(t, err)
 		require.NoError(t, log.Close())
 	}

@@ -5,13 +5,21 @@ import (
 	"io"
 
 	golibvirt "libvirt.org/go/libvirt"
-
-	"vmctl/pkg/engine"
 )
 
 // ReadVolume streams a volume's file from an offset to its end.
 func (c *conn) ReadVolume(ctx context.Context, name string, offset int64) (io.ReadCloser, error) {
-	st, err := c.download(ctx, name, offset, 0)
+	return whole(c.download(ctx, name, offset, 0, true))
+}
+
+// ReadLog leaves the holes in: libvirt looks for them as it reads, and gives up on a file that
+// changes meanwhile.
+func (c *conn) ReadLog(ctx context.Context, name string, offset int64) (io.ReadCloser, error) {
+	return whole(c.download(ctx, name, offset, 0, false))
+}
+
+// whole is a stream that was opened, or nothing at all.
+func whole(st *stream, err error) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -20,7 +28,7 @@ func (c *conn) ReadVolume(ctx context.Context, name string, offset int64) (io.Re
 
 // ReadRange reads a few bytes of a volume's file.
 func (c *conn) ReadRange(ctx context.Context, name string, offset int64, length int) ([]byte, error) {
-	st, err := c.download(ctx, name, offset, length)
+	st, err := c.download(ctx, name, offset, length, true)
 	if err != nil {
 		return nil, err
 	}
@@ -35,23 +43,22 @@ func (c *conn) ReadRange(ctx context.Context, name string, offset int64, length 
 	return data, err
 }
 
-// download streams a volume's file; a length of 0 is all of it. One that libvirt does not
+// download streams a volume's file; a length of 0 is all of it, and holes do not travel where it
+// is sparse. One that libvirt does not
 // know may have appeared in the directory since, as the console's log does: then it looks again.
-func (c *conn) download(ctx context.Context, name string, offset int64, length int) (*stream, error) {
+func (c *conn) download(ctx context.Context, name string, offset int64, length int, sparse bool) (*stream, error) {
 	doing := "read volume " + quoteName(name)
 	why := func(err error) error { return c.explain(doing, err) }
 	return openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
 		download := func(v *golibvirt.StorageVol) error {
-			if engine.IsLogVolume(name) {
-				// libvirt looks for holes as it reads, and gives up on a file that changes meanwhile.
-				return gone(v.Download(s, uint64(offset), uint64(length), 0))
+			if sparse {
+				// libvirt's client library makes zeros of the holes.
+				err := v.Download(s, uint64(offset), uint64(length), golibvirt.STORAGE_VOL_DOWNLOAD_SPARSE_STREAM)
+				if !unknownFlags(err) { // libvirt < 3.4
+					return gone(err)
+				}
 			}
-			// Holes do not travel; libvirt's client library makes zeros of them.
-			err := v.Download(s, uint64(offset), uint64(length), golibvirt.STORAGE_VOL_DOWNLOAD_SPARSE_STREAM)
-			if unknownFlags(err) { // libvirt < 3.4
-				err = v.Download(s, uint64(offset), uint64(length), 0)
-			}
-			return gone(err)
+			return gone(v.Download(s, uint64(offset), uint64(length), 0))
 		}
 		err := c.withVolume(l, name, download)
 		if !absent(err) {

@@ -48,7 +48,7 @@ func guest(s *suite) {
 	s.await(c, "hello, guest")
 
 	// The log appeared by itself in the pool's directory.
-	require.Contains(s, string(s.content(engine.LogVolume(Machine), 0)), Greeting+"hello, guest")
+	require.Contains(s, s.printed(), Greeting+"hello, guest")
 	some, err := s.host.Volumes.ListVolumes(ctx, engine.LogVolume(Machine))
 	s.ok(err)
 	require.Len(s, some, 1)
@@ -65,7 +65,15 @@ func guest(s *suite) {
 	_, err = io.Copy(io.Discard, c)
 	s.ok(err) // EOF: the domain stopped
 	s.ok(s.host.Domains.StartDomain(ctx, Machine, true))
-	require.Empty(s, s.content(engine.LogVolume(Machine), 0), "each boot begins the log anew")
+	require.Empty(s, s.printed(), "each boot begins the log anew")
+}
+
+// printed is what the console's log has.
+func (s *suite) printed() string {
+	s.Helper()
+	var all strings.Builder
+	s.ok(engine.NewConsoleLog(s.host.Volumes, Machine).Replay(s.Context(), &all, engine.Whole))
+	return all.String()
 }
 
 func consoles(s *suite) {

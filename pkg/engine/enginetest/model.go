@@ -370,8 +370,12 @@ func (w *world) meddle(r *rapid.T) {
 // seen is what there is of the machines, in words.
 func (w *world) seen(r *rapid.T) string {
 	var all []string
+	logs := map[string]bool{}
+	for name := range w.machines {
+		logs[engine.LogVolume(name)] = true
+	}
 	for _, name := range w.s.Volumes(r) {
-		if engine.IsLogVolume(name) {
+		if logs[name] {
 			all = append(all, name) // the guest writes into it
 			continue
 		}

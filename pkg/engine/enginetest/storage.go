@@ -346,7 +346,11 @@ func (h *Host) DeleteVolume(ctx context.Context, name string) error {
 
 // ReadVolume implements engine.Volumes.
 func (h *Host) ReadVolume(ctx context.Context, name string, offset int64) (io.ReadCloser, error) {
-	return read(ctx, h, "ReadVolume", on(name, offset), func() (io.ReadCloser, error) {
+	return h.readFile(ctx, "ReadVolume", name, offset)
+}
+
+func (h *Host) readFile(ctx context.Context, method, name string, offset int64) (io.ReadCloser, error) {
+	return read(ctx, h, method, on(name, offset), func() (io.ReadCloser, error) {
 		h.look()
 		v, err := h.findVolume(name)
 		if err != nil {
@@ -355,6 +359,11 @@ func (h *Host) ReadVolume(ctx context.Context, name string, offset int64) (io.Re
 		content := v.content[min(max(offset, 0), int64(len(v.content))):]
 		return io.NopCloser(bytes.NewReader(slices.Clone(content))), nil
 	})
+}
+
+// ReadLog implements engine.Volumes.
+func (h *Host) ReadLog(ctx context.Context, name string, offset int64) (io.ReadCloser, error) {
+	return h.readFile(ctx, "ReadLog", name, offset)
 }
 
 // ReadRange implements engine.Volumes.
