@@ -21,6 +21,7 @@ func Main(ctx context.Context, args []string, deps *Deps) int {
 		err = c.carryOut(ctx)
 	}
 	c.progress.Close()
+	c.ahead.end()
 	err = interruption(ctx, err)
 	if err == nil || silent(err) {
 		if broken := deps.Streams.Finish(); broken != nil {

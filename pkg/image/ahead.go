@@ -10,7 +10,7 @@ type Ahead struct{ read func() (stamp, string) }
 
 // ReadAhead begins to find out the digest of a file, which takes a second for a gigabyte that
 // can pass while something else is waited for; Obtain uses what was found when it is in
-// Options.Ahead. What is wrong with the file, Obtain says. Reading ends with ctx.
+// Options.Ahead. What is wrong with the file, Obtain says. Reading ends with ctx, soon.
 func ReadAhead(ctx context.Context, file string, opts Options) *Ahead {
 	type result struct {
 		stamp
@@ -47,6 +47,9 @@ func readAhead(ctx context.Context, file string, opts Options) (stamp, string) {
 	}
 	return read, sum
 }
+
+// Wait waits until reading has ended, and what was found is remembered.
+func (a *Ahead) Wait() { _, _ = a.read() }
 
 // of is the digest of a file that was read ahead and has not changed since, or nothing.
 func (a *Ahead) of(want stamp) string {
