@@ -89,8 +89,6 @@ type Outcome struct {
 	Delivering bool
 	// Booting says that the guest ran already, and has not shown since that it is ready.
 	Booting bool
-	// LogVolume is where the console's output goes.
-	LogVolume string
 	// Ports are the forwards, with the automatic ones chosen.
 	Ports []spec.Port
 	// Kept says that the root disk lies on another image than the wanted one, and stays: its
@@ -169,7 +167,7 @@ func (e *Engine) Up(ctx context.Context, w Wanted, o Options) (*Outcome, error) 
 	}
 	e.leave(ctx, plan)
 	plan.Ops = append(first, plan.Ops...)
-	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), Delivering: plan.has(ActionHandOver), Booting: plan.booting, LogVolume: LogVolume(w.Machine.Name), Ports: plan.ports, Kept: plan.kept}, nil
+	return &Outcome{Plan: plan, Started: plan.has(ActionStartDomain), Delivering: plan.has(ActionHandOver), Booting: plan.booting, Ports: plan.ports, Kept: plan.kept}, nil
 }
 
 // lookAgain plans with what is there after the lease was made: a lease counts only for

@@ -44,9 +44,6 @@ func NewAgent(host *engine.Host, domain string) *Agent {
 	return &Agent{host: host, domain: domain, turns: make(chan struct{}, turnsAtOnce)}
 }
 
-// Ping asks for a sign of life.
-func (a *Agent) Ping(ctx context.Context) error { return a.ask(ctx, "guest-ping", nil, nil) }
-
 // ask sends a command and reads the answer into a pointer, or throws it away.
 func (a *Agent) ask(ctx context.Context, command string, arguments, into any) error {
 	question, err := json.Marshal(struct {

@@ -85,6 +85,4 @@ type Result struct {
 	Stdout []byte
 	// Stderr is the last 64 KiB of what it said.
 	Stderr string
-	// Elapsed is how long it ran.
-	Elapsed time.Duration
 }

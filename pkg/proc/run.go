@@ -48,7 +48,6 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	defer runtime.UnlockOSThread()
 
 	out := newOutput(c)
-	began := time.Now()
 	if err := out.start(cmd, c); err != nil {
 		failure.Err = err
 		return Result{}, failure
@@ -58,7 +57,7 @@ func Run(ctx context.Context, c Cmd) (Result, error) {
 	err = cmd.Wait()
 	out.drain()
 
-	res := Result{Stdout: out.stdout.buf, Stderr: out.stderr.String(), Elapsed: time.Since(began)}
+	res := Result{Stdout: out.stdout.buf, Stderr: out.stderr.String()}
 	failure.Stderr = res.Stderr
 	if state := cmd.ProcessState; state != nil {
 		failure.ExitCode = state.ExitCode()

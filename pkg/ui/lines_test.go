@@ -1,11 +1,8 @@
 package ui
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -116,23 +113,4 @@ func TestParseMode(t *testing.T) {
 	}
 	_, err := ParseMode("TTY")
 	assert.EqualError(t, err, `"TTY" is no way to show progress`)
-}
-
-func TestLogWriter(t *testing.T) {
-	var got []string
-	w := LogWriter(progress.Func(func(e progress.Event) { got = append(got, e.Text) }))
-	_, err := fmt.Fprint(w, "one\ntw")
-	require.NoError(t, err)
-	_, err = fmt.Fprint(w, "o\n\nrest")
-	require.NoError(t, err)
-	assert.Equal(t, []string{"one", "two", ""}, got)
-	_, err = w.Write(bytes.Repeat([]byte("x"), longestLog))
-	require.NoError(t, err)
-	assert.Len(t, got, 4)
-
-	s, _, errs := pipes()
-	p := NewProgress(s, ModePlain, true)
-	slog.New(slog.NewTextHandler(LogWriter(p), nil)).Info("hello")
-	p.Close()
-	assert.Contains(t, errs.String(), "msg=hello\n")
 }
