@@ -94,7 +94,9 @@ func (c *call) otherHosts(ctx context.Context, t *target, e *engine.Engine) (uri
 		uris = append(uris, own)
 	}
 	if len(uris) == 0 {
-		return nil, "", nil // who names no host has but one, and pays nothing
+		// Who names no host pays nothing. A URI for one command says nothing of the others:
+		// a machine that is tried here may well run there, too.
+		return nil, "", nil
 	}
 	if unnamed, err = c.unnamedHost(); err != nil {
 		return nil, "", err

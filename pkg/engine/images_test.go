@@ -57,7 +57,7 @@ func during(h *enginetest.Host, n int, do, f func()) bool {
 		count  atomic.Int64
 		inside atomic.Bool
 	)
-	methods := append([]string{"Domain", "Volume", "ListVolumes", "ListDomains", "Pool", "Network", "Capabilities", "ReadVolume"}, changing...)
+	methods := append([]string{"Domain", "Volume", "ListVolumes", "ListDomains", "Pool", "Network", "Capabilities", "ReadRange"}, changing...)
 	for _, method := range methods {
 		h.Before(method, func() {
 			if !inside.Load() && count.Add(1) == int64(n) {

@@ -41,14 +41,11 @@ func (e *Engine) comesFrom(ctx context.Context, machine string) (from string, ok
 	if v == nil || err != nil {
 		return "", false, err
 	}
-	r, err := e.Host.Volumes.ReadVolume(ctx, v.Name, 0)
+	text, err := e.Host.Volumes.ReadRange(ctx, v.Name, 0, 512)
 	if err != nil {
 		return "", true, nil // it only helps with a sentence
 	}
-	defer func() { _ = r.Close() }()
-	text := make([]byte, 512)
-	n, _ := r.Read(text)
-	if uri := strings.TrimSpace(strings.Trim(string(text[:n]), "\x00")); uri != "" {
+	if uri := strings.TrimSpace(strings.Trim(string(text), "\x00")); uri != "" {
 		from = " from " + uri
 	}
 	return from, true, nil

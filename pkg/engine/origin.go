@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"time"
 )
 
@@ -56,12 +55,7 @@ func DecodeOrigin(data []byte) Origin {
 
 // originOf reads an uploaded image's marker. That it tells nothing is no error.
 func (e *Engine) originOf(ctx context.Context, marker string) Origin {
-	r, err := e.Host.Volumes.ReadVolume(ctx, marker, 0)
-	if err != nil {
-		return Origin{}
-	}
-	defer func() { _ = r.Close() }()
-	data, err := io.ReadAll(io.LimitReader(r, maxOrigin+1))
+	data, err := e.Host.Volumes.ReadRange(ctx, marker, 0, maxOrigin+1)
 	if err != nil {
 		return Origin{}
 	}

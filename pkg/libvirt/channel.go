@@ -20,13 +20,9 @@ func (c *conn) OpenChannel(ctx context.Context, domain, channel string) (io.Read
 		}
 		return c.explain(doing, err)
 	}
-	st, err := openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
+	return openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
 		return c.withDomain(l, domain, func(d *golibvirt.Domain) error {
-			text, err := d.GetXMLDesc(0)
-			if err != nil {
-				return err
-			}
-			running, err := parseDomain(text)
+			running, err := readXML(d, 0)
 			if err != nil {
 				return err
 			}
@@ -38,8 +34,4 @@ func (c *conn) OpenChannel(ctx context.Context, domain, channel string) (io.Read
 			return fault.New(fault.NotFound, "domain %s has no port %s", quoteName(domain), quoteName(channel))
 		})
 	})
-	if err != nil {
-		return nil, err
-	}
-	return st, nil
 }

@@ -3,31 +3,23 @@ package libvirt
 import (
 	"context"
 	"io"
-	"time"
 
 	golibvirt "libvirt.org/go/libvirt"
 
 	"vmctl/pkg/fault"
 )
 
-// askTime bounds asking why a console ended.
-const askTime = 5 * time.Second
-
 // OpenConsole attaches to the first serial console.
 func (c *conn) OpenConsole(ctx context.Context, domain string, force bool) (io.ReadWriteCloser, error) {
 	doing := "attach to the console of domain " + quoteName(domain)
 	why := func(err error) error { return c.consoleEnd(domain, err) }
-	st, err := openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
+	return openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
 		var flags golibvirt.DomainConsoleFlags
 		if force {
 			flags = golibvirt.DOMAIN_CONSOLE_FORCE
 		}
 		return c.withDomain(l, domain, func(d *golibvirt.Domain) error { return d.OpenConsole("", s, flags) })
 	})
-	if err != nil {
-		return nil, err
-	}
-	return st, nil
 }
 
 // consoleEnd says why a console broke off. libvirt says the same when the guest went
@@ -36,7 +28,7 @@ func (c *conn) consoleEnd(domain string, err error) error {
 	if !streamBroke(err) {
 		return c.explain("read the console of domain "+quoteName(domain), err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	ctx, cancel := context.WithTimeout(context.Background(), silencePatience)
 	defer cancel()
 	d, askErr := c.Domain(ctx, domain)
 	switch {

@@ -224,11 +224,7 @@ func released(ctx context.Context, d *golibvirt.Domain, serial string) error {
 	tick := time.NewTicker(again)
 	defer tick.Stop()
 	for {
-		text, err := d.GetXMLDesc(0)
-		if err != nil {
-			return err
-		}
-		now, err := parseDomain(text)
+		now, err := readXML(d, 0)
 		if err != nil {
 			return err
 		}

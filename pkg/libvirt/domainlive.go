@@ -54,11 +54,7 @@ func noteLive(d *golibvirt.Domain, change func(*engine.Record)) error {
 
 // note changes the metadata that one of a domain's two definitions has.
 func note(d *golibvirt.Domain, of golibvirt.DomainXMLFlags, affects golibvirt.DomainModificationImpact, change func(*engine.Record)) error {
-	text, err := d.GetXMLDesc(of)
-	if err != nil {
-		return err
-	}
-	parsed, err := parseDomain(text)
+	parsed, err := readXML(d, of)
 	if err != nil {
 		return err
 	}

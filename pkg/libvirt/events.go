@@ -202,11 +202,7 @@ func (w *watch) deliver(ctx context.Context, out chan<- engine.Event, lost <-cha
 func (c *conn) AgentConnected(ctx context.Context, domain string) (bool, error) {
 	return read(ctx, c, "ask for the agent of domain "+quoteName(domain), func(l *golibvirt.Connect) (connected bool, err error) {
 		err = c.withDomain(l, domain, func(d *golibvirt.Domain) error {
-			text, err := d.GetXMLDesc(0)
-			if err != nil {
-				return err
-			}
-			running, err := parseDomain(text)
+			running, err := readXML(d, 0)
 			if err != nil {
 				return err
 			}

@@ -70,21 +70,27 @@ func (c *conn) readPool(p *golibvirt.StoragePool, out *engine.Pool) error {
 	if err := parts.Wait(); err != nil {
 		return err
 	}
-	def, err := parsePool(text)
+	def, err := c.ownPool(text)
 	if err != nil {
 		return err
-	}
-	if def.Type != "dir" {
-		return c.foreignPool("it is of type " + quoteName(def.Type))
-	}
-	if c.target != "" && path.Clean(def.Target.Path) != path.Clean(c.target) {
-		return c.foreignPool("its directory is " + quoteName(def.Target.Path) + ", not " + c.target)
 	}
 	out.Target = def.Target.Path
 	if out.State == engine.PoolActive {
 		out.Available, out.Volumes = spec.Size(def.Available), names
 	}
 	return nil
+}
+
+// ownPool reads the pool's XML, and refuses one that vmctl did not make.
+func (c *conn) ownPool(text string) (def poolXML, err error) {
+	switch def, err = parsePool(text); {
+	case err != nil:
+	case def.Type != "dir":
+		err = c.foreignPool("it is of type " + quoteName(def.Type))
+	case c.target != "" && path.Clean(def.Target.Path) != path.Clean(c.target):
+		err = c.foreignPool("its directory is " + quoteName(def.Target.Path) + ", not " + c.target)
+	}
+	return def, err
 }
 
 func parsePool(text string) (def poolXML, err error) {

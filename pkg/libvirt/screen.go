@@ -44,25 +44,18 @@ func parseScreen(domain, text string) (engine.Screen, error) {
 		}
 		return engine.Screen{Kind: printable(g.Type), Address: printable(address), Port: uint16(g.Port)}, nil
 	}
-	return engine.Screen{}, noScreen(domain)
-}
-
-func noScreen(domain string) error {
-	return fault.New(fault.NotFound, "domain %s has no screen that is served", quoteName(domain))
+	return engine.Screen{}, fault.New(fault.NotFound, "domain %s has no screen that is served", quoteName(domain))
 }
 
 // Screenshot takes a picture of a guest's first screen.
 func (c *conn) Screenshot(ctx context.Context, domain string) (mime string, picture io.ReadCloser, err error) {
 	doing := "take a picture of the screen of domain " + quoteName(domain)
 	why := func(err error) error { return c.explain(doing, err) }
-	st, err := openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
+	picture, err = openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
 		return c.withDomain(l, domain, func(d *golibvirt.Domain) error {
 			mime, err = d.Screenshot(s, 0, 0)
 			return err
 		})
 	})
-	if err != nil {
-		return "", nil, err
-	}
-	return mime, st, nil
+	return mime, picture, err
 }

@@ -69,9 +69,12 @@ func (c *conn) DefineSecret(ctx context.Context, s engine.Secret) error {
 		def := secretDef{Ephemeral: "no", Private: "no", UUID: s.UUID, Description: s.Description}
 		def.Usage.Type = "volume"
 		err := c.withPool(l, func(p *golibvirt.StoragePool) error {
-			var pool engine.Pool
-			err := c.readPool(p, &pool)
-			def.Usage.Volume = path.Join(pool.Target, s.Volume)
+			text, err := p.GetXMLDesc(0)
+			if err != nil {
+				return err
+			}
+			pool, err := c.ownPool(text)
+			def.Usage.Volume = path.Join(pool.Target.Path, s.Volume)
 			return err
 		})
 		if err != nil {

@@ -52,7 +52,7 @@ type stream struct {
 }
 
 // openStream makes a stream and gives it to attach, which connects it to something.
-func openStream(ctx context.Context, c *conn, doing string, why func(error) error, attach func(*golibvirt.Connect, *golibvirt.Stream) error) (*stream, error) {
+func openStream(ctx context.Context, c *conn, doing string, why func(error) error, attach func(*golibvirt.Connect, *golibvirt.Stream) error) (io.ReadWriteCloser, error) {
 	l, release, err := c.hold()
 	if err != nil {
 		return nil, err

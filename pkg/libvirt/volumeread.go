@@ -9,21 +9,13 @@ import (
 
 // ReadVolume streams a volume's file from an offset to its end.
 func (c *conn) ReadVolume(ctx context.Context, name string, offset int64) (io.ReadCloser, error) {
-	return whole(c.download(ctx, name, offset, 0, true))
+	return c.download(ctx, name, offset, 0, true)
 }
 
 // ReadLog leaves the holes in: libvirt looks for them as it reads, and gives up on a file that
 // changes meanwhile.
 func (c *conn) ReadLog(ctx context.Context, name string, offset int64) (io.ReadCloser, error) {
-	return whole(c.download(ctx, name, offset, 0, false))
-}
-
-// whole is a stream that was opened, or nothing at all.
-func whole(st *stream, err error) (io.ReadCloser, error) {
-	if err != nil {
-		return nil, err
-	}
-	return st, nil
+	return c.download(ctx, name, offset, 0, false)
 }
 
 // ReadRange reads a few bytes of a volume's file.
@@ -46,7 +38,7 @@ func (c *conn) ReadRange(ctx context.Context, name string, offset int64, length 
 // download streams a volume's file; a length of 0 is all of it, and holes do not travel where it
 // is sparse. One that libvirt does not
 // know may have appeared in the directory since, as the console's log does: then it looks again.
-func (c *conn) download(ctx context.Context, name string, offset int64, length int, sparse bool) (*stream, error) {
+func (c *conn) download(ctx context.Context, name string, offset int64, length int, sparse bool) (io.ReadCloser, error) {
 	doing := "read volume " + quoteName(name)
 	why := func(err error) error { return c.explain(doing, err) }
 	return openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
