@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"io/fs"
 	"strings"
 
 	"github.com/google/uuid"
@@ -115,6 +116,8 @@ type Image struct {
 	Source string
 	// Path is the file on the client.
 	Path string
+	// Judged is how the file was when it was found to be harmless; nil where nobody can change it.
+	Judged fs.FileInfo
 	// SHA256 is the file's digest in hex, where somebody has read it already.
 	SHA256 string
 	// Format is qcow2 or raw.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"vmctl/pkg/fault"
@@ -47,7 +48,8 @@ var errStays = errors.New("what has arrived stays on the host")
 
 // upload sends an image's file to its volume.
 func (e *Engine) upload(ctx context.Context, u *upload, report report) error {
-	file, err := os.Open(u.img.Path)
+	// A pipe that was put in its place must not make it wait.
+	file, err := os.OpenFile(u.img.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return fault.New(fault.Build, "cannot read image %s: %w", u.img.Path, err)
 	}
@@ -56,15 +58,32 @@ func (e *Engine) upload(ctx context.Context, u *upload, report report) error {
 	if err != nil {
 		return fault.New(fault.Build, "cannot read image %s: %w", u.img.Path, err)
 	}
+	if u.img.Judged != nil && !unchanged(u.img.Judged, before) {
+		return fault.New(fault.Build, "image %s is not the file any more that was looked at", u.img.Path).
+			WithHint("run the same command again, when nobody writes it any more")
+	}
 	if err := e.send(ctx, u, file, report); err != nil {
 		return u.stays(err)
 	}
 	after, err := file.Stat()
-	if err == nil && (!after.ModTime().Equal(before.ModTime()) || after.Size() != before.Size()) {
+	changed := err == nil && (!after.ModTime().Equal(before.ModTime()) || after.Size() != before.Size())
+	if changed || err == nil && u.img.Judged != nil && !unchanged(before, after) {
 		err = fault.New(fault.Build, "image %s was written to while it was uploaded", u.img.Path).
 			WithHint("shut down what uses it, and run the same command again")
 	}
 	return err
+}
+
+// unchanged says that two looks at a file saw the same one, and nobody wrote to it between them. Its
+// owner can set the time of the last write, and not that of the last change.
+func unchanged(before, after os.FileInfo) bool {
+	changed := func(info os.FileInfo) syscall.Timespec {
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			return st.Ctim
+		}
+		return syscall.Timespec{}
+	}
+	return os.SameFile(before, after) && after.ModTime().Equal(before.ModTime()) && after.Size() == before.Size() && changed(after) == changed(before)
 }
 
 // byContent says that the way by content is tried.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -254,6 +255,41 @@ func TestAnImageThatChangesMeanwhileIsNoImage(t *testing.T) {
 	_, err := e.Up(t.Context(), w, engine.Options{})
 	require.ErrorContains(t, err, "was written to while it was uploaded")
 	assert.Empty(t, h.VolumeNames())
+}
+
+// Who may write where an image lies does not bring one to the host that nobody has judged.
+func TestAnImageThatWasExchangedIsNotUploaded(t *testing.T) {
+	for name, exchange := range map[string]func(path string){
+		"another file": func(path string) {
+			content, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(path+".new", content, 0o600))
+			require.NoError(t, os.Rename(path+".new", path))
+		},
+		"a pipe": func(path string) {
+			require.NoError(t, os.Remove(path))
+			require.NoError(t, syscall.Mkfifo(path, 0o600))
+		},
+		"with the old time": func(path string) {
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			change(t, path, 3)
+			require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := large(t)
+			judged, err := os.Stat(w.Image.Path)
+			require.NoError(t, err)
+			w.Image.Judged = judged
+			exchange(w.Image.Path)
+			h := enginetest.NewHost(enginetest.Options{Remote: true})
+			_, err = client(h, "ann").Up(t.Context(), w, engine.Options{})
+			require.ErrorContains(t, err, "is not the file any more that was looked at")
+			assert.NotEmpty(t, fault.HintOf(err))
+			assert.Empty(t, h.VolumeNames())
+		})
+	}
 }
 
 // TestKilledAnywhereALargeUploadHeals kills an up, and then the one that goes on with its

@@ -110,10 +110,14 @@ func (o obtainer) open(ctx context.Context, m material, id string) (engine.Image
 	if id == "" {
 		id = "sha256-" + m.sha256
 	}
-	return engine.Image{
+	found := engine.Image{
 		ID: id, Source: o.Source, Path: m.at, SHA256: m.sha256, Format: disk.Format,
 		Size: disk.VirtualSize, FileSize: spec.Size(info.Size()),
-	}, nil
+	}
+	if !m.cached {
+		found.Judged = info
+	}
+	return found, nil
 }
 
 // kind looks at the file, and refuses it when its name says otherwise.

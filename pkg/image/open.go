@@ -77,7 +77,7 @@ func Open(ctx context.Context, path string, opts Options) (engine.Image, error) 
 	}
 	return engine.Image{
 		ID: "sha256-" + sum, Source: source, Path: abs, Format: disk.Format,
-		Size: disk.VirtualSize, FileSize: spec.Size(info.Size()),
+		Size: disk.VirtualSize, FileSize: spec.Size(info.Size()), Judged: info,
 	}, nil
 }
 
