@@ -130,8 +130,7 @@ func (o obtainer) run(ctx context.Context, m material, is kind, virtual spec.Siz
 			}
 		},
 		Limits: proc.Limits{
-			Memory: convertMemory, CPU: convertCPU + time.Duration(virtual/convertRate)*time.Second,
-			File: uint64(min(room, int64(virtual)+int64(virtual)/16+64<<20)),
+			Memory: convertMemory, CPU: computing(virtual), File: min(uint64(room), roomOf(virtual)),
 		},
 	})
 	if err != nil {
@@ -154,6 +153,13 @@ func (o obtainer) run(ctx context.Context, m material, is kind, virtual spec.Siz
 	_, err = io.Copy(hash, interruptible{ctx.Err, io.NewSectionReader(out, 0, info.Size())})
 	return hex.EncodeToString(hash.Sum(nil)), err
 }
+
+// computing is how long a disk's conversion may compute, roomOf how large its result may become.
+func computing(disk spec.Size) time.Duration {
+	return convertCPU + time.Duration(disk/convertRate)*time.Second
+}
+
+func roomOf(disk spec.Size) uint64 { return uint64(disk) + uint64(disk)/16 + 64<<20 }
 
 // convertArgs are qemu-img's. Both paths are absolute, so that nothing in front of a colon
 // is taken for a protocol.

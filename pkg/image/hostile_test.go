@@ -3,6 +3,7 @@ package image
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,8 +232,23 @@ func hostile(t *testing.T) []struct {
 		{"cut.raw.xz", "raw", func(b []byte) []byte { p := packed[".xz"](b); return p[:len(p)-6] }, "cannot be unpacked"},
 		{"cut.raw.bz2", "", is(packed[".bz2"](disk(1 << 20))[:40]), "is cut short"},
 		{"wrong-sum.raw.gz", "raw", func(b []byte) []byte { p := packed[".gz"](b); p[len(p)-8] ^= 1; return p }, "cannot be unpacked"},
-		{"wide-window.raw.zst", "", is([]byte("\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00")), "of memory to be unpacked"},
+		// 256 MiB: less than the library itself would take.
+		{"wide-window.raw.zst", "", is([]byte("\x28\xb5\x2f\xfd\x00\x90\x01\x00\x00")), "of memory to be unpacked"},
+		{"wide-window.raw.xz", "raw", func(b []byte) []byte { return wideXZ(t, packed[".xz"](b)) }, "The limit is 256 MiB"},
 	}
+}
+
+// wideXZ makes xz take half a GiB of memory: less than it may at all, and more than it is told to.
+func wideXZ(t *testing.T, b []byte) []byte {
+	t.Helper()
+	const header = 12
+	block := b[header : header+4*(int(b[header])+1)]
+	at := bytes.Index(block, []byte{0x21, 1}) // LZMA2, with one byte of properties
+	require.Positive(t, at)
+	block[at+2] = 34 // its dictionary has (2 | 34&1) << (34/2 + 11) bytes
+	end := len(block) - 4
+	binary.LittleEndian.PutUint32(block[end:], crc32.ChecksumIEEE(block[:end]))
+	return b
 }
 
 // footer makes the tables' places stand at the end of a VMDK, changed.

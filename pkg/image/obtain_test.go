@@ -450,3 +450,30 @@ func TestObtainWithoutTheTools(t *testing.T) {
 	_, err = Obtain(t.Context(), spec.Image{Kind: spec.ImageFile, Ref: packed}, packed, Options{Cache: t.TempDir()})
 	require.ErrorContains(t, err, "xz is not installed")
 }
+
+// What strangers made is read under limits: the program is told them, whatever it does.
+func TestConversionsAreLimited(t *testing.T) {
+	foreign, _ := foreignDisk(t, "vmdk", "")
+	bin := t.TempDir()
+	limits := filepath.Join(bin, "limits")
+	// They hold from right after the start: that is waited for.
+	put(t, filepath.Join(bin, "qemu-img"), []byte("#!/bin/sh\nn=0\nuntil grep -q 'Max address space  *[0-9]' /proc/self/limits || [ $n = 300 ]; do n=$((n + 1)); sleep 0.01; done\n"+
+		"grep -E 'Max (address space|cpu time|file size)' /proc/self/limits >"+limits+"\nexit 1\n"))
+	require.NoError(t, os.Chmod(filepath.Join(bin, "qemu-img"), 0o700))
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	is := Info{Format: Qcow2, VirtualSize: 8 << 20}
+	for name, run := range map[string]func() error{
+		"an image": func() error {
+			_, err := Obtain(t.Context(), spec.Image{Kind: spec.ImageFile, Ref: foreign}, foreign, Options{Cache: t.TempDir()})
+			return err
+		},
+		"a volume": func() error { return Rewrite(t.Context(), "from", is, "to", Raw, nil) },
+	} {
+		require.Error(t, run(), name)
+		set, err := os.ReadFile(limits)
+		require.NoError(t, err)
+		assert.Regexp(t, `(?m)^Max cpu time +[0-9]+ `, string(set), name)
+		assert.Regexp(t, `(?m)^Max file size +[0-9]+ `, string(set), name)
+		assert.Regexp(t, `(?m)^Max address space +4294967296 `, string(set), name)
+	}
+}

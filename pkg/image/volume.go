@@ -39,7 +39,7 @@ func CheckVolume(r io.ReaderAt, size int64, path string) (Info, error) {
 func Rewrite(ctx context.Context, from string, is Info, to, toFormat string, progress func(percent float64)) error {
 	fromFormat := is.Format
 	_, err := proc.Run(ctx, proc.Cmd{
-		Limits: proc.Limits{Memory: convertMemory, File: uint64(is.VirtualSize) + uint64(is.VirtualSize)/16 + 64<<20},
+		Limits: proc.Limits{Memory: convertMemory, CPU: computing(is.VirtualSize), File: roomOf(is.VirtualSize)},
 		Path:   "qemu-img", Args: []string{"convert", "-p", "-f", fromFormat, "-O", toFormat, "--", from, to}, SplitCR: true,
 		OnStdout: func(line string) {
 			// "    (50.00/100%)"

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -44,9 +45,15 @@ func pushed(t *testing.T, r *Remote, image []byte) (dir string, begun bool, err 
 func TestTheHostGetsTheProgramOnce(t *testing.T) {
 	r, cache := here(t)
 	_, image := rebuilt()
+	// A host may give its users a umask that keeps nothing from anybody.
+	was := syscall.Umask(0)
 	dir, _, err := pushed(t, r, image)
+	syscall.Umask(was)
 	require.NoError(t, err)
 	same(t, dir, image)
+	at, err := os.Stat(cache)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), at.Mode().Perm(), "nobody else may exchange what is run from there")
 
 	own, err := openProgram("")
 	require.NoError(t, err)
