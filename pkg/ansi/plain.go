@@ -1,6 +1,9 @@
 package ansi
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Plain is s as text that is safe to print: escape sequences, control characters
 // other than line feed and tab, and bidirectional controls are removed; what is
@@ -23,3 +26,6 @@ func Plain(s string) string {
 	_ = f.Flush()
 	return out.String()
 }
+
+// Line is Plain in one line, so that it forges no other one.
+func Line(s string) string { return strings.ReplaceAll(Plain(s), "\n", " ") }

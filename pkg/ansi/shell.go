@@ -8,7 +8,7 @@ const plainWord = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 // ShellWord is s as one word of a command that people may copy: harmless to the terminal,
 // and to a POSIX shell.
 func ShellWord(s string) string {
-	s = strings.ReplaceAll(Plain(s), "\n", " ")
+	s = Line(s)
 	if s != "" && strings.Trim(s, plainWord) == "" {
 		return s
 	}

@@ -93,7 +93,7 @@ func runImageInspect(ctx context.Context, c *call, _ *urfave.Context) error {
 func (r imageResult) text(now time.Time) string {
 	var b strings.Builder
 	line := func(key, value string) {
-		if value = strings.ReplaceAll(ansi.Plain(value), "\n", " "); value != "" {
+		if value = ansi.Line(value); value != "" {
 			fmt.Fprintf(&b, "%-10s %s\n", key+":", value)
 		}
 	}

@@ -180,16 +180,16 @@ func (c *call) infoDeclared(host *engine.Host, t *target) *infoResult {
 func (r *infoResult) text() string {
 	var b strings.Builder
 	line := func(key, format string, args ...any) {
-		value := strings.ReplaceAll(ansi.Plain(fmt.Sprintf(format, args...)), "\n", " ")
+		value := ansi.Line(fmt.Sprintf(format, args...))
 		if value != "" {
-			fmt.Fprintf(&b, "%-10s %s\n", key+":", value)
+			fmt.Fprintf(&b, "%-10s %s\n", ansi.Line(key)+":", value)
 		}
 	}
 	line("name", "%s", r.Name)
 	line("state", "%s", r.State)
 	line("host", "%s", r.Host)
 	if r.Moving != "" {
-		line("moving", "to %s; vmctl migrate %s %[1]s goes on with it", r.Moving, r.Name)
+		line("moving", "to %s; vmctl migrate %s %s goes on with it", r.Moving, r.Name, ansi.ShellWord(r.Moving))
 	}
 	line("project", "%s", r.Project)
 	line("image", "%s", r.Image)

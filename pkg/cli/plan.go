@@ -105,16 +105,16 @@ func (c *call) showPlan(p *engine.Plan, titled bool) error {
 	}
 	for _, o := range p.Ops {
 		sign, color := signOf(o)
-		b.WriteString(indent + paint(c.streams.OutColor, color, sign+" "+ansi.Plain(o.String())) + "\n")
+		b.WriteString(indent + paint(c.streams.OutColor, color, sign+" "+ansi.Line(o.String())) + "\n")
 	}
 	for _, waits := range p.Pending {
-		fmt.Fprintf(&b, "%swaits for the next boot: %s\n", indent, ansi.Plain(waits))
+		fmt.Fprintf(&b, "%swaits for the next boot: %s\n", indent, ansi.Line(waits))
 	}
 	if err := c.print(b.String()); err != nil {
 		return err
 	}
 	for _, note := range p.Notes {
-		c.say("note: " + note)
+		c.say("note: " + ansi.Line(note))
 	}
 	switch {
 	case p.Empty() && len(p.Pending) == 0:

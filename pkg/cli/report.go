@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/spec"
 	"vmctl/pkg/ui"
@@ -151,7 +152,7 @@ func (c *call) sayUp(r *upResult, took time.Duration) {
 		}
 	}
 	for _, waits := range r.Pending {
-		b.WriteString("\n  waits for the next boot: " + waits)
+		b.WriteString("\n  waits for the next boot: " + ansi.Line(waits))
 	}
 	if len(r.Pending) > 0 {
 		fmt.Fprintf(&b, "\n  vmctl up --restart %s restarts it now", r.Name)

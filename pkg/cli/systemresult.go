@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/builder"
 	"vmctl/pkg/guest"
 	"vmctl/pkg/ui"
@@ -85,7 +86,7 @@ func (c *call) saySystem(r *systemResult, took time.Duration) {
 		b.WriteString("\n  " + line)
 	}
 	if len(r.Waiting) > 0 && r.Mode != guest.ModeBoot {
-		fmt.Fprintf(&b, "\n  waits for the next boot: %s; vmctl restart %s does it now", join(r.Waiting, ", "), r.Name)
+		fmt.Fprintf(&b, "\n  waits for the next boot: %s; vmctl restart %s does it now", ansi.Line(join(r.Waiting, ", ")), r.Name)
 	}
 	if len(r.FailedUnits) > 0 {
 		fmt.Fprintf(&b, "\n  units that have failed: %s", join(r.FailedUnits, ", "))

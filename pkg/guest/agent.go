@@ -96,7 +96,7 @@ func (a *Agent) refusal(err error, doing string) error {
 	if !ok {
 		return err
 	}
-	reason := strings.ReplaceAll(ansi.Plain(refused.Reason), "\n", " ")
+	reason := ansi.Line(refused.Reason)
 	if disabled(err) {
 		return (&fault.Error{
 			Kind: fault.Refused, Msg: "cannot " + doing + ": the guest agent of " + a.domain + " does not allow " + refused.Command, Cause: err,
