@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/ui"
 )
@@ -43,13 +44,13 @@ func (c *call) showMove(p *engine.MovePlan) error {
 	var b strings.Builder
 	for _, o := range p.Ops {
 		sign, color := signOf(o.Op)
-		b.WriteString(paint(c.streams.OutColor, color, sign+" "+o.String()) + "\n")
+		b.WriteString(paint(c.streams.OutColor, color, sign+" "+ansi.Line(o.String())) + "\n")
 	}
 	if err := c.print(b.String()); err != nil {
 		return err
 	}
 	for _, note := range p.Notes {
-		c.say("note: " + note)
+		c.say("note: " + ansi.Line(note))
 	}
 	switch {
 	case len(p.Ops) == 0:

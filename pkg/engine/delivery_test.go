@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,27 @@ func takes(h *enginetest.Host) {
 	h.SetGuest("example", enginetest.Guest{Agent: true, TakesSecrets: true})
 }
 
+// overwritten holds whoever deletes a disk with secrets to having overwritten it: what is deleted alone stays
+// on the host's disk. The function that it gives looks at the last one.
+func overwritten(t *testing.T, h *enginetest.Host) (look func()) {
+	t.Helper()
+	disk := func() string {
+		names := h.VolumeNames()
+		if at := slices.IndexFunc(names, func(name string) bool { return strings.Contains(name, "secrets") }); at >= 0 {
+			return names[at]
+		}
+		return ""
+	}
+	held := false
+	look = func() { assert.False(t, held && disk() == "", "the disk was deleted with the secret on it") }
+	h.Before("DeleteVolume", func() {
+		look()
+		name := disk()
+		held = name != "" && strings.Contains(read(t, h, name), canary)
+	})
+	return look
+}
+
 // nothingSecret holds the host to having nothing of the secret.
 func nothingSecret(t *testing.T, h *enginetest.Host) {
 	t.Helper()
@@ -56,6 +78,7 @@ func nothingSecret(t *testing.T, h *enginetest.Host) {
 func TestADeliveryLeavesNothing(t *testing.T) {
 	h := enginetest.NewHost(enginetest.Options{})
 	takes(h)
+	defer overwritten(t, h)()
 	outcome := up(t, h, secretive(), engine.Options{})
 	require.True(t, outcome.Delivering)
 	assert.NotContains(t, outcome.Plan.String(), canary)
@@ -89,12 +112,14 @@ func killedAnywhere(t *testing.T, then string, wanted func() engine.Wanted) {
 			break
 		}
 		points++
+		look := overwritten(t, h)
 		if then == "stop" && len(h.DomainNames()) > 0 {
 			_, err := on(h).Stop(t.Context(), "example", engine.DownOptions{Force: true})
 			require.NoError(t, err)
 		}
 		if then != "up" {
 			down(t, h)
+			look()
 			assert.Empty(t, h.VolumeNames(), "point %d", n)
 			continue
 		}
@@ -104,6 +129,7 @@ func killedAnywhere(t *testing.T, then string, wanted func() engine.Wanted) {
 		}
 		assert.Equal(t, canary, string(h.Taken("example")), "point %d: %s", n, outcome.Plan)
 		assert.Equal(t, engine.StateRunning, state(t, h))
+		look()
 		nothingSecret(t, h)
 		again := up(t, h, wanted(), engine.Options{})
 		assert.True(t, again.Plan.Empty(), "point %d: %s", n, again.Plan)
@@ -116,6 +142,14 @@ func killedAnywhere(t *testing.T, then string, wanted func() engine.Wanted) {
 func TestADeliveryByFirmware(t *testing.T) {
 	h := enginetest.NewHost(enginetest.Options{})
 	outcome := up(t, h, byFirmware(), engine.Options{})
+	changes, gone := h.Changes(), 0
+	for i, change := range changes {
+		if volume, ok := strings.CutPrefix(change, "DeleteVolume "); ok && strings.Contains(volume, "fw_cfg") {
+			assert.True(t, strings.HasPrefix(changes[i-1], "Upload "+volume), "%s is overwritten before it is deleted, not: %s", volume, changes[i-1])
+			gone++
+		}
+	}
+	assert.Equal(t, 2, gone)
 	assert.False(t, outcome.Delivering, "the guest has nothing to give back")
 	assert.NotContains(t, outcome.Plan.String(), canary[:10])
 	assert.Contains(t, h.Changes(), "StartDomainWith example opt/io.systemd.credentials/db opt/io.systemd.credentials/tmpfiles.extra")
