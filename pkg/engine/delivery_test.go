@@ -93,6 +93,30 @@ func TestADeliveryLeavesNothing(t *testing.T) {
 	assert.Empty(t, h.Changes())
 }
 
+// What is taken back is overwritten, too.
+func TestADeliveryThatIsTakenBackIsOverwritten(t *testing.T) {
+	for name, wanted := range map[string]func() engine.Wanted{"on a disk": secretive, "by firmware": byFirmware} {
+		t.Run(name, func(t *testing.T) {
+			h := enginetest.NewHost(enginetest.Options{})
+			look := overwritten(t, h)
+			for _, start := range []string{"StartDomain", "StartDomainWith", "ResumeDomain", "LendDisk"} {
+				h.Fail(start, 1, fault.New(fault.Other, "no luck"))
+			}
+			_, err := on(h).Up(t.Context(), wanted(), engine.Options{})
+			require.ErrorContains(t, err, "no luck")
+			look()
+			nothingSecret(t, h)
+			changes := h.Changes()
+			for i, change := range changes {
+				if volume, ok := strings.CutPrefix(change, "DeleteVolume "); ok && (strings.Contains(volume, "fw_cfg") || strings.Contains(volume, "secrets")) {
+					assert.True(t, strings.HasPrefix(changes[i-1], "Upload "+volume), "%s is overwritten before it is deleted, not: %s", volume, changes[i-1])
+				}
+			}
+			assert.Contains(t, strings.Join(changes, "\n"), "DeleteVolume example.")
+		})
+	}
+}
+
 // Killed before any call of up with secrets: the next up hands them over and leaves
 // nothing, and so do down and stop.
 func TestADeliveryKilledAnywhere(t *testing.T) {
