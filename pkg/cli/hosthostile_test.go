@@ -36,9 +36,9 @@ func spoil(v reflect.Value) {
 			spoil(v.Index(0))
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Field(i).CanSet() {
-				spoil(v.Field(i))
+		for _, field := range v.Fields() {
+			if field.CanSet() {
+				spoil(field)
 			}
 		}
 	default: // numbers harm nobody

@@ -322,3 +322,20 @@ func TestAVolumeOfAHostileHostReadsNothingHere(t *testing.T) {
 		assert.NoFileExists(t, filepath.Join(l.dir, "out.raw"))
 	}
 }
+
+// A file that is exchanged between the look at it and its way to the host is not imported.
+func TestAFileThatChangesIsNotImported(t *testing.T) {
+	l := newLab(t)
+	l.host.Before("CreateVolume", func() {
+		file, err := os.OpenFile(filepath.Join(l.dir, "disk.qcow2"), os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = file.WriteAt([]byte{0, 0, 0, 0, 0, 0, 2, 0}, 8) // a backing file
+		require.NoError(t, err)
+		require.NoError(t, file.Close())
+	})
+	before := l.host.VolumeNames()
+	code, _, errs := l.run("volume", "import", "example/d", "disk.qcow2")
+	assert.NotZero(t, code)
+	assert.Contains(t, errs, "was written to while it was imported")
+	assert.Equal(t, before, l.host.VolumeNames())
+}

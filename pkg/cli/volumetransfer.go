@@ -12,6 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"vmctl/pkg/ansi"
+	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/image"
 	"vmctl/pkg/progress"
@@ -210,6 +211,7 @@ func runVolumeImport(ctx context.Context, c *call, _ *urfave.Context) error {
 			return v.declaredSize(disk.VirtualSize)
 		}
 	}
+	var content io.Reader = asJudged{f, info, file}
 	length := info.Size()
 	if disk.Format == image.Raw {
 		part, err := newPart(os.TempDir())
@@ -229,13 +231,29 @@ func runVolumeImport(ctx context.Context, c *call, _ *urfave.Context) error {
 			return err
 		}
 		defer func() { _ = made.Close() }()
-		f, length = made, info.Size()
+		content, length = made, info.Size()
 	}
-	if err := v.e.ImportDataVolume(ctx, v.machine, v.volume, f, disk.VirtualSize, length); err != nil {
+	if err := v.e.ImportDataVolume(ctx, v.machine, v.volume, content, disk.VirtualSize, length); err != nil {
 		return err
 	}
 	c.sayDone("%s is made of %s: %s", v, file, disk.VirtualSize)
 	return nil
+}
+
+// asJudged is a file as long as nobody writes to it after it was judged.
+type asJudged struct {
+	*os.File
+	was  fs.FileInfo
+	name string
+}
+
+func (a asJudged) Read(p []byte) (int, error) {
+	n, err := a.File.Read(p)
+	if now, broken := a.Stat(); broken != nil || !engine.Unchanged(a.was, now) {
+		return 0, fault.New(fault.Refused, "%s was written to while it was imported", ansi.Plain(a.name)).
+			WithHint("wait until it is written, then try again")
+	}
+	return n, err
 }
 
 // plainly leaves the call and the path out, which the sentence says already.

@@ -58,7 +58,7 @@ func (e *Engine) upload(ctx context.Context, u *upload, report report) error {
 	if err != nil {
 		return fault.New(fault.Build, "cannot read image %s: %w", u.img.Path, err)
 	}
-	if u.img.Judged != nil && !unchanged(u.img.Judged, before) {
+	if u.img.Judged != nil && !Unchanged(u.img.Judged, before) {
 		return fault.New(fault.Build, "image %s is not the file any more that was looked at", u.img.Path).
 			WithHint("run the same command again, when nobody writes it any more")
 	}
@@ -67,16 +67,16 @@ func (e *Engine) upload(ctx context.Context, u *upload, report report) error {
 	}
 	after, err := file.Stat()
 	changed := err == nil && (!after.ModTime().Equal(before.ModTime()) || after.Size() != before.Size())
-	if changed || err == nil && u.img.Judged != nil && !unchanged(before, after) {
+	if changed || err == nil && u.img.Judged != nil && !Unchanged(before, after) {
 		err = fault.New(fault.Build, "image %s was written to while it was uploaded", u.img.Path).
 			WithHint("shut down what uses it, and run the same command again")
 	}
 	return err
 }
 
-// unchanged says that two looks at a file saw the same one, and nobody wrote to it between them. Its
+// Unchanged says that two looks at a file saw the same one, and nobody wrote to it between them. Its
 // owner can set the time of the last write, and not that of the last change.
-func unchanged(before, after os.FileInfo) bool {
+func Unchanged(before, after os.FileInfo) bool {
 	changed := func(info os.FileInfo) syscall.Timespec {
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
 			return st.Ctim
