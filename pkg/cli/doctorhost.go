@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
@@ -87,7 +88,7 @@ func checkNetwork(ctx context.Context, host *engine.Host) check {
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return fine("network", "the host has no network called %s: machines that name no network cannot run", spec.NetworkDefault).
-			warn("write network: user in definitions, or make the network: virsh -c %s net-define /usr/share/libvirt/networks/default.xml", host.URI)
+			warn("write network: user in definitions, or make the network: virsh -c %s net-define /usr/share/libvirt/networks/default.xml", ansi.ShellWord(host.URI))
 	case err != nil:
 		return failed("network", err)
 	case !network.Active:

@@ -7,6 +7,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
@@ -204,7 +205,7 @@ func (c *call) giveUp(ctx context.Context, t *target, from *engine.Engine, to st
 		return nil
 	case note.To != to:
 		return fault.New(fault.Refused, "%s is on its way to %s, not to %s", t.name, note.To, to).
-			WithHint("%s migrate --give-up %s %s", c.onHost(), t.name, note.To)
+			WithHint("%s migrate --give-up %s %s", c.onHost(), t.name, ansi.ShellWord(note.To))
 	}
 	m := c.moveFrom(t.name, from, to)
 	if m.To, err = c.engine(ctx, to, t.project); err != nil {

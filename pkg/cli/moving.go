@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 )
@@ -47,7 +48,7 @@ func (c *call) settle(ctx context.Context, t *target, e *engine.Engine, restart 
 func arrivedAt(c *call, name string, e *engine.Engine, w engine.Where) error {
 	to := c.called(w.Note.To)
 	return fault.New(fault.Refused, "%s is on %s now; what it left on %s has not been removed yet", name, to, c.called(e.Host.URI)).
-		WithHint("%s migrate %s %s removes it; %s up %[2]s is for the machine itself", c.onHost(), name, to, c.on(w.Note.To))
+		WithHint("%s migrate %s %s removes it; %s up %[2]s is for the machine itself", c.onHost(), name, ansi.ShellWord(to), c.on(w.Note.To))
 }
 
 // finishMove removes what a machine has left here that has arrived elsewhere.

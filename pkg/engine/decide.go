@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
 )
@@ -84,9 +85,9 @@ func (p *planner) decideCPU(d *Definition) error {
 	}
 	err := fault.New(fault.Refused, "%s cannot give %s the CPU %s: neither its hardware nor its emulation has it", p.e.Host.URI, d.Machine.Name, model)
 	if near := spec.Nearest(model, host.CPUModels); near != "" {
-		return err.WithHint("did you mean %s? virsh -c %s domcapabilities shows all that are usable there", near, p.e.Host.URI)
+		return err.WithHint("did you mean %s? virsh -c %s domcapabilities shows all that are usable there", near, ansi.ShellWord(p.e.Host.URI))
 	}
-	return err.WithHint("write cpu: host, or one that virsh -c %s domcapabilities shows as usable", p.e.Host.URI)
+	return err.WithHint("write cpu: host, or one that virsh -c %s domcapabilities shows as usable", ansi.ShellWord(p.e.Host.URI))
 }
 
 func (p *planner) decidePages(d *Definition) error {

@@ -255,7 +255,7 @@ func (e *Engine) owned(d *Domain, adopt bool) error {
 	switch {
 	case d.Record == nil || d.UUID != UUID(d.Name):
 		return fault.New(fault.Refused, "a domain called %s exists on %s, and vmctl did not make it", d.Name, e.Host.URI).
-			WithHint("give the machine another name, or rename the domain: virsh -c %s domrename %s NEW-NAME", e.Host.URI, d.Name)
+			WithHint("give the machine another name, or rename the domain: virsh -c %s domrename %s NEW-NAME", ansi.ShellWord(e.Host.URI), d.Name)
 	case newer(d):
 		return fault.New(fault.Refused, "machine %s was made by a newer vmctl (%s)", d.Name, d.Record.Vmctl).
 			WithHint("use that version, or a newer one")

@@ -150,7 +150,7 @@ func (m *Move) giveUp(ctx context.Context, lenient, restart bool, start StartOpt
 				return err
 			}
 			m.From.Sink.Emit(progress.Event{ID: m.Name + "/there", Status: progress.Note,
-				Text: fmt.Sprintf("what has come to %s so far stays there: %s; vmctl -c %s down %s removes it", m.ToName, err, m.ToURI, m.Name)})
+				Text: fmt.Sprintf("what has come to %s so far stays there: %s; vmctl -c %s down %s removes it", m.ToName, err, ansi.ShellWord(m.ToURI), m.Name)})
 		}
 	}
 	if d == nil || d.Record == nil || d.Record.Moving == nil {

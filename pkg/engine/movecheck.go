@@ -40,10 +40,10 @@ func (m *Move) sane(s *moveSnapshot) error {
 			WithHint("try again in a moment")
 	case to != nil && to.Record.Moving != nil:
 		return fault.New(fault.Refused, "what %s has of %s was being moved to %s, and that was cut short", m.ToName, m.Name, to.Record.Moving.To).
-			WithHint("finish or give up that move first: vmctl -c %s migrate %s %s", m.To.Host.URI, m.Name, ansi.ShellWord(to.Record.Moving.To))
+			WithHint("finish or give up that move first: vmctl -c %s migrate %s %s", ansi.ShellWord(m.To.Host.URI), m.Name, ansi.ShellWord(to.Record.Moving.To))
 	case note != nil && note.ID != "" && note.ID != m.hostID(s.to.capabilities):
 		return fault.New(fault.Refused, "%s is on its way to %s, and that was cut short", m.Name, note.To).
-			WithHint("go on with that first, vmctl migrate %[1]s %[2]s; or give it up: vmctl migrate --give-up %[1]s %[2]s", m.Name, note.To)
+			WithHint("go on with that first, vmctl migrate %[1]s %[2]s; or give it up: vmctl migrate --give-up %[1]s %[2]s", m.Name, ansi.ShellWord(note.To))
 	case from != nil && to != nil && note == nil:
 		return fault.New(fault.Refused, "both %s and %s have a machine %s", m.FromName, m.ToName, m.Name).
 			WithHint("vmctl info shows what each is; take one of them down first")
@@ -52,7 +52,7 @@ func (m *Move) sane(s *moveSnapshot) error {
 			WithHint("vmctl up %s puts it back", m.Name)
 	case from != nil && s.from.pool.State != PoolActive:
 		return fault.New(fault.Refused, "storage pool %s of %s is not active, and the disks of %s are in it", s.from.pool.Name, m.FromName, m.Name).
-			WithHint("virsh -c %s pool-start %s", m.From.Host.URI, s.from.pool.Name)
+			WithHint("virsh -c %s pool-start %s", ansi.ShellWord(m.From.Host.URI), s.from.pool.Name)
 	}
 	return nil
 }
@@ -84,10 +84,10 @@ func (m *Move) checkState(s *moveSnapshot, way Way) error {
 	switch {
 	case d.ManagedSave:
 		return fault.New(fault.Refused, "%s has saved memory on %s, which cannot be moved", m.Name, m.FromName).
-			WithHint("start it first, and it goes on from there; or forget it: virsh -c %s managedsave-remove %s", m.From.Host.URI, m.Name)
+			WithHint("start it first, and it goes on from there; or forget it: virsh -c %s managedsave-remove %s", ansi.ShellWord(m.From.Host.URI), m.Name)
 	case s.portable.Snapshots > 0:
 		return fault.New(fault.Refused, "%s has %d snapshots on %s, which cannot be moved", m.Name, s.portable.Snapshots, m.FromName).
-			WithHint("virsh -c %s snapshot-list %s shows them, snapshot-delete removes one", m.From.Host.URI, m.Name)
+			WithHint("virsh -c %s snapshot-list %s shows them, snapshot-delete removes one", ansi.ShellWord(m.From.Host.URI), m.Name)
 	case lent(d):
 		return fault.New(fault.Refused, "%s is just being handed its secrets", m.Name).WithHint("try again when it is ready")
 	case setting(d.Record, "tpm") && way == WayCold:
@@ -134,9 +134,9 @@ func (m *Move) checkDisks(s *moveSnapshot, _ Way) error {
 	}
 	if len(s.to.volumes) > 0 {
 		v := s.to.volumes[0]
-		hint := fmt.Sprintf("vmctl -c %s down %s removes it, if nobody needs it", m.To.Host.URI, m.Name)
+		hint := fmt.Sprintf("vmctl -c %s down %s removes it, if nobody needs it", ansi.ShellWord(m.To.Host.URI), m.Name)
 		if _, volume, ok := parseDataVolume(strings.TrimSuffix(v.Name, importSuffix)); ok {
-			hint = fmt.Sprintf("vmctl -c %s volume rm %s/%s deletes it, with what is in it", m.To.Host.URI, m.Name, volume)
+			hint = fmt.Sprintf("vmctl -c %s volume rm %s/%s deletes it, with what is in it", ansi.ShellWord(m.To.Host.URI), m.Name, volume)
 		}
 		return fault.New(fault.Refused, "%s has a file of a machine %s already: %s", m.ToName, m.Name, v.Name).WithHint("%s", hint)
 	}

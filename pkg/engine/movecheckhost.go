@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
 )
@@ -94,7 +95,7 @@ func (m *Move) checkRoom(s *moveSnapshot, _ Way) error {
 	}
 	if need > s.to.pool.Available {
 		return fault.New(fault.Refused, "there is not enough room on %s: %s needs %s, and storage pool %s has %s", m.ToName, m.Name, need, s.to.pool.Name, s.to.pool.Available).
-			WithHint("vmctl -c %s image prune removes images that nothing uses", m.To.Host.URI)
+			WithHint("vmctl -c %s image prune removes images that nothing uses", ansi.ShellWord(m.To.Host.URI))
 	}
 	return nil
 }

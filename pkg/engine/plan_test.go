@@ -385,6 +385,13 @@ func TestPlanRefuses(t *testing.T) {
 			"a domain called example exists on qemu:///system, and vmctl did not make it",
 			"give the machine another name, or rename the domain: virsh -c qemu:///system domrename example NEW-NAME",
 		},
+		"foreign, on a host whose URI means something to a shell": {
+			func(c *world) {
+				c.s.domain.Record, c.e.Host.URI = nil, "qemu+ssh://server/system?keyfile=/k&no_tty=1"
+			}, fault.Refused,
+			"a domain called example exists on qemu+ssh://server/system?keyfile=/k&no_tty=1, and vmctl did not make it",
+			"give the machine another name, or rename the domain: virsh -c 'qemu+ssh://server/system?keyfile=/k&no_tty=1' domrename example NEW-NAME",
+		},
 		"our metadata under another UUID": {
 			func(c *world) { c.s.domain.UUID = UUID("other") }, fault.Refused,
 			"a domain called example exists on qemu:///system, and vmctl did not make it", "",

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
 )
@@ -140,7 +141,7 @@ func (p *planner) onRoot() error {
 		return nil
 	}
 	return fault.New(fault.Refused, "%s cannot be changed: its disk is %s and no longer the root disk that vmctl made, as after virsh snapshot-create --disk-only", d.Name, d.Disks[0]).
-		WithHint("merge it into the root disk while the guest runs: virsh -c %s blockcommit %s vda --shallow --active --pivot", p.e.Host.URI, d.Name)
+		WithHint("merge it into the root disk while the guest runs: virsh -c %s blockcommit %s vda --shallow --active --pivot", ansi.ShellWord(p.e.Host.URI), d.Name)
 }
 
 // waits says whether a running guest must be restarted to get any of the changes.

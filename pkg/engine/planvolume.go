@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
 )
@@ -42,7 +43,7 @@ func (p *planner) free(v spec.Volume, disk Disk) error {
 			// As after an external snapshot: it would go on without what was written there.
 			if r.Name == v.Name && r.Path == disk.Path && has != nil && has.Path != disk.Path && !p.undefined {
 				return fault.New(fault.Refused, "volume %s of %s is %s and no longer the one that vmctl made, as after virsh snapshot-create --disk-only", v.Name, d.Name, has.Path).
-					WithHint("merge it into the volume while the guest runs: virsh -c %s blockcommit %s DISK --shallow --active --pivot (domblklist shows the DISK)", p.e.Host.URI, d.Name)
+					WithHint("merge it into the volume while the guest runs: virsh -c %s blockcommit %s DISK --shallow --active --pivot (domblklist shows the DISK)", ansi.ShellWord(p.e.Host.URI), d.Name)
 			}
 		}
 	}
@@ -163,7 +164,7 @@ func (p *planner) sourceVolume(v spec.Volume) error {
 	switch {
 	case there == nil:
 		return fault.New(fault.NotFound, "%s has no volume %s, which volume %s of %s is to be", p.e.Host.URI, v.Source, v.Name, p.w.Machine.Name).
-			WithHint("virsh -c %s pool-list --all, and vol-list of a pool, show what there is", p.e.Host.URI)
+			WithHint("virsh -c %s pool-list --all, and vol-list of a pool, show what there is", ansi.ShellWord(p.e.Host.URI))
 	case !there.Block && there.Format != string(v.Disk):
 		return fault.New(fault.Refused, "%s is %s, and volume %s of %s says %s", v.Source, there.Format, v.Name, p.w.Machine.Name, v.Disk).
 			WithHint("write disk-format: %s if that is what it is; what a guest wrote into a raw disk can look like another format", there.Format)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
@@ -201,7 +202,7 @@ func (w *watcher) happened(ctx context.Context, event engine.Event, open bool) e
 	case event.Kind == engine.EventDiskFull:
 		_ = w.read(ctx)
 		return w.failed(fault.Refused, "%s is paused: there is no room left on %s for what it writes to its disks", w.name, w.host.URI).
-			WithHint("make room there (vmctl image prune removes what nothing uses), then: virsh -c %s resume %s", w.host.URI, w.name)
+			WithHint("make room there (vmctl image prune removes what nothing uses), then: virsh -c %s resume %s", ansi.ShellWord(w.host.URI), w.name)
 	}
 	return nil
 }

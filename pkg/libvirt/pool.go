@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	golibvirt "libvirt.org/go/libvirt"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
@@ -47,7 +48,7 @@ func (c *conn) Pool(ctx context.Context) (engine.Pool, error) {
 
 func (c *conn) noTarget() error {
 	return fault.New(fault.Refused, "%s is a session on another machine, where vmctl cannot know the home directory: it has no storage pool called %s", c.uri, PoolName).
-		WithHint("make it once: virsh -c %s pool-define-as %s dir --target DIRECTORY", c.uri, PoolName)
+		WithHint("make it once: virsh -c %s pool-define-as %s dir --target DIRECTORY", ansi.ShellWord(c.uri), PoolName)
 }
 
 func (c *conn) readPool(p *golibvirt.StoragePool, out *engine.Pool) error {
@@ -102,7 +103,7 @@ func parsePool(text string) (def poolXML, err error) {
 
 func (c *conn) foreignPool(why string) error {
 	return fault.New(fault.Refused, "%s has a storage pool called %s that vmctl did not make: %s", c.uri, PoolName, why).
-		WithHint("rename or remove it: virsh -c %s pool-undefine %s", c.uri, PoolName)
+		WithHint("rename or remove it: virsh -c %s pool-undefine %s", ansi.ShellWord(c.uri), PoolName)
 }
 
 // withPool looks vmctl's pool up for the time of f.

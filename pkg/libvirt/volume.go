@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	golibvirt "libvirt.org/go/libvirt"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/engine"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
@@ -111,7 +112,7 @@ func (c *conn) VolumeIn(ctx context.Context, pool, name string) (*engine.Volume,
 		if active, err := p.IsActive(); err != nil || !active {
 			if err == nil {
 				err = fault.New(fault.Refused, "storage pool %s is not active", quoteName(pool)).
-					WithHint("virsh -c %s pool-start %s", c.uri, pool)
+					WithHint("virsh -c %s pool-start %s", ansi.ShellWord(c.uri), pool)
 			}
 			return nil, err
 		}
