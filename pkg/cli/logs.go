@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -37,15 +36,10 @@ func runLogs(ctx context.Context, c *call, in *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	shown := &lineCounter{}
-	log := func() *engine.ConsoleLog { return engine.NewConsoleLog(e.Host.Volumes, name) }
-	o := console.FollowOptions{Log: log(), Out: io.MultiWriter(c.streams.Out, shown)}
-	if in.IsSet("lines") {
-		total := &lineCounter{}
-		if err := console.Follow(ctx, console.FollowOptions{Log: log(), Out: total}); err != nil {
-			return err
-		}
-		o.Out = &lineSkipper{out: o.Out, skip: total.lines() - in.Int("lines")}
+	shown := &lastLine{}
+	o := console.FollowOptions{Log: engine.NewConsoleLog(e.Host.Volumes, name), Out: io.MultiWriter(c.streams.Out, shown), Lines: in.Int("lines")}
+	if in.IsSet("lines") && o.Lines == 0 {
+		o.Lines = -1
 	}
 	if in.Bool("follow") && d.State.Active() {
 		if o.Stopped, err = stopped(ctx, e.Host, name); err != nil {
@@ -87,48 +81,12 @@ func stopped(ctx context.Context, host *engine.Host, name string) (<-chan struct
 	return ended, nil
 }
 
-// lineCounter counts the lines written to it.
-type lineCounter struct {
-	breaks int
-	open   bool
-}
+// lastLine says whether what was written to it last ended amid a line.
+type lastLine struct{ open bool }
 
-func (l *lineCounter) Write(p []byte) (int, error) {
+func (l *lastLine) Write(p []byte) (int, error) {
 	if len(p) > 0 {
-		l.breaks += bytes.Count(p, []byte{'\n'})
 		l.open = p[len(p)-1] != '\n'
-	}
-	return len(p), nil
-}
-
-// lines counts a last line without a line break too.
-func (l *lineCounter) lines() int {
-	if l.open {
-		return l.breaks + 1
-	}
-	return l.breaks
-}
-
-// lineSkipper drops the first lines.
-type lineSkipper struct {
-	out  io.Writer
-	skip int
-}
-
-func (l *lineSkipper) Write(p []byte) (int, error) {
-	rest := p
-	for ; l.skip > 0; l.skip-- {
-		i := bytes.IndexByte(rest, '\n')
-		if i < 0 {
-			return len(p), nil
-		}
-		rest = rest[i+1:]
-	}
-	if len(rest) == 0 {
-		return len(p), nil
-	}
-	if _, err := l.out.Write(rest); err != nil {
-		return 0, err
 	}
 	return len(p), nil
 }

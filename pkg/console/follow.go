@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"time"
@@ -12,6 +13,9 @@ import (
 // FollowOptions of Follow.
 type FollowOptions struct {
 	Log *engine.ConsoleLog
+	// Lines is how many lines are printed of what is there already, the last ones: 0 is all,
+	// less is none.
+	Lines int
 	// Out gets text without anything that could drive a terminal.
 	Out io.Writer
 	// Stopped is closed when the machine stops; nil, or closed already, prints what
@@ -29,9 +33,11 @@ func Follow(ctx context.Context, o FollowOptions) error {
 	if o.Interval == 0 {
 		o.Interval = time.Second / 2
 	}
-	out := ansi.NewWriter(o.Out)
-	o.Log.Anew = out.Flush
-	err := follow(ctx, o, out)
+	out, err := begin(ctx, o)
+	if err == nil {
+		o.Log.Anew = out.Flush
+		err = follow(ctx, o, out)
+	}
 	if flushed := out.Flush(); err == nil {
 		err = flushed
 	}
@@ -41,10 +47,70 @@ func Follow(ctx context.Context, o FollowOptions) error {
 	return err
 }
 
-func follow(ctx context.Context, o FollowOptions, out io.Writer) error {
-	if err := o.Log.Replay(ctx, out, engine.Whole); err != nil {
-		return err
+// firstLook is how much is read of a log first of which only the last lines are asked for.
+const firstLook = 64 << 10
+
+// begin prints what is there already, and gives what the rest goes through. Of lines that are
+// not asked for no more is read than shows that.
+func begin(ctx context.Context, o FollowOptions) (*ansi.Filter, error) {
+	if o.Lines == 0 {
+		out := ansi.NewWriter(o.Out)
+		return out, o.Log.Replay(ctx, out, engine.Whole)
 	}
+	for size := int64(firstLook); ; size *= 8 {
+		held := &gate{out: o.Out}
+		out, read := ansi.NewWriter(held), counter(0)
+		if err := o.Log.Replay(ctx, io.MultiWriter(out, &read), size); err != nil {
+			return out, err
+		}
+		last := lastLines(held.held, o.Lines)
+		if whole := int64(read) < size; !whole && len(last) == len(held.held) {
+			continue // the first line may have begun earlier
+		}
+		held.held, held.open = nil, true
+		_, err := o.Out.Write(last)
+		return out, err
+	}
+}
+
+// gate holds what is written to it until it is open.
+type gate struct {
+	out  io.Writer
+	held []byte
+	open bool
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	if g.open {
+		return g.out.Write(p)
+	}
+	g.held = append(g.held, p...)
+	return len(p), nil
+}
+
+// counter counts what is written to it.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+// lastLines are the last n lines of a text.
+func lastLines(text []byte, n int) []byte {
+	if n <= 0 {
+		return nil
+	}
+	at := len(bytes.TrimSuffix(text, []byte{'\n'}))
+	for ; n > 0; n-- {
+		if at = bytes.LastIndexByte(text[:at], '\n'); at < 0 {
+			return text
+		}
+	}
+	return text[at+1:]
+}
+
+func follow(ctx context.Context, o FollowOptions, out io.Writer) error {
 	tick := time.NewTicker(o.Interval)
 	defer tick.Stop()
 	stopped := o.Stopped == nil

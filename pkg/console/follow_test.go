@@ -178,6 +178,47 @@ func TestNoPieceIsMissed(t *testing.T) {
 	}
 }
 
+// The last lines are printed without reading all there is, and what comes after them is, too.
+func TestLastLines(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat(strings.Repeat("x", 99)+"\r\n", 20000)
+	for _, c := range []struct {
+		text  string
+		lines int
+		want  string
+		most  int
+	}{
+		{"one\r\ntwo\r\n\x1b[31mlogin: ", 2, "two\nlogin: ", 100},
+		{"one\r\ntwo\r\n", 1, "two\n", 100},
+		{"one\r\ntwo\r\n", 7, "one\ntwo\n", 100},
+		{"one\r\ntwo\r\n", -1, "", 100},
+		{"", 3, "", 0},
+		{long + "end", 2, strings.Repeat("x", 99) + "\nend", firstLook},
+		{long + "end", 1001, strings.Repeat(strings.Repeat("x", 99)+"\n", 1000) + "end", 9 * firstLook},
+	} {
+		log, out, stopped := &machineLog{}, &buffer{}, make(chan struct{})
+		log.add(c.text)
+		require.NoError(t, Follow(t.Context(), FollowOptions{Log: engine.NewConsoleLog(log, "example"), Out: out, Lines: c.lines}))
+		assert.Equal(t, c.want, out.String(), "%d of %.20q", c.lines, c.text)
+		assert.LessOrEqual(t, log.given, c.most+2*64, "no more is read")
+		if c.want == "" {
+			continue // nothing shows when it has begun
+		}
+		out = &buffer{}
+		done := make(chan error, 1)
+		go func() {
+			done <- Follow(t.Context(), FollowOptions{
+				Log: engine.NewConsoleLog(log, "example"), Out: out, Lines: c.lines, Stopped: stopped, Interval: time.Millisecond,
+			})
+		}()
+		out.await(t, c.want)
+		log.add("more\n")
+		close(stopped)
+		require.NoError(t, <-done)
+		assert.True(t, strings.HasSuffix(out.String(), "more\n"))
+	}
+}
+
 // A replay is the end of all of it, whichever file that is in, and the log goes on from there.
 func TestReplayReachesIntoWhatWasPutAside(t *testing.T) {
 	t.Parallel()

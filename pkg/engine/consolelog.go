@@ -57,6 +57,7 @@ func (l *ConsoleLog) Replay(ctx context.Context, w io.Writer, last int64) error 
 	if err != nil {
 		return err
 	}
+	l.offset, l.anchor = 0, nil
 	out := &portion{Writer: w, left: Whole}
 	for at, piece := range pieces {
 		if last -= int64(piece.Length); last < 0 {
