@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -16,6 +17,7 @@ import (
 	"vmctl/pkg/fault"
 	"vmctl/pkg/safefile"
 	"vmctl/pkg/spec"
+	"vmctl/pkg/ssh"
 )
 
 func sshConfigCommand() *command {
@@ -26,7 +28,7 @@ func sshConfigCommand() *command {
 			"Prints a Host block for each machine that vmctl list shows, for ~/.ssh/config. ssh then runs vmctl to find the machine whenever it connects, " +
 				"so the block stays right when the address changes, and learns the host key from the machine's agent as vmctl ssh does.",
 			"--install keeps the blocks in a file of vmctl's own and adds one line to ~/.ssh/config that includes it. Run it again when there are new machines, " +
-				"or when a user, key or port has changed.",
+				"or when a user, key or port has changed. A machine that only the host tells of is left out where ssh knows another host of that name.",
 		},
 		options: []option{
 			{name: "install", help: "write the blocks where ssh reads them"},
@@ -44,6 +46,8 @@ type sshHost struct {
 	name, uri string
 	ssh       spec.SSH
 	project   string
+	// claimed says that only the libvirt host tells of it.
+	claimed bool
 }
 
 func runSSHConfig(ctx context.Context, c *call, in *urfave.Context) error {
@@ -51,6 +55,9 @@ func runSSHConfig(ctx context.Context, c *call, in *urfave.Context) error {
 		return c.uninstallSSHConfig()
 	}
 	hosts, failed := c.sshHosts(ctx)
+	if in.Bool("install") {
+		hosts = c.unclaimed(ctx, hosts)
+	}
 	text, err := c.sshConfig(hosts)
 	if err != nil {
 		return err
@@ -90,7 +97,7 @@ func (c *call) sshHosts(ctx context.Context) ([]sshHost, error) {
 				return nil, err
 			}
 			seen[m.Name] = true
-			hosts = append(hosts, sshHost{m.Name, uri, c.sshOf(m), dir})
+			hosts = append(hosts, sshHost{name: m.Name, uri: uri, ssh: c.sshOf(m), project: dir})
 		}
 	}
 	uri, err := c.uri("")
@@ -109,9 +116,21 @@ func (c *call) sshHosts(ctx context.Context) ([]sshHost, error) {
 		if !d.Managed || d.Record == nil || seen[d.Name] || spec.CheckName(d.Name) != nil || dir != "" && d.Record.Project != "" && d.Record.Project != dir {
 			continue
 		}
-		hosts = append(hosts, sshHost{d.Name, uri, spec.SSH{User: rootUser, Port: spec.SSHPort}, ""})
+		hosts = append(hosts, sshHost{name: d.Name, uri: uri, ssh: spec.SSH{User: rootUser, Port: spec.SSHPort}, claimed: true})
 	}
 	return hosts, spec.Join(err, invalid)
+}
+
+// unclaimed leaves out machines that no definition of the person's names, where ssh knows a host of that
+// name: who may write to the libvirt host would choose where ssh goes.
+func (c *call) unclaimed(ctx context.Context, hosts []sshHost) []sshHost {
+	return slices.DeleteFunc(hosts, func(h sshHost) bool {
+		known := h.claimed && ssh.Knows(ctx, c.deps.getenv("HOME"), h.name)
+		if known {
+			c.say(h.name + " is left out: you have another host of that name, and the project defines no such machine")
+		}
+		return known
+	})
 }
 
 // sshConfig are the blocks.
