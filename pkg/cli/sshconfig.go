@@ -156,7 +156,7 @@ func (c *call) sshConfig(hosts []sshHost) (string, error) {
 		if h.ssh.Key != "" {
 			line("IdentityFile", sshQuote(keyFile(h.ssh.Key, h.project, c.deps.getenv("HOME"))))
 		}
-		line("ProxyCommand", strings.ReplaceAll(shellWords(append(proxy, h.name)), "%", "%%"))
+		line("ProxyCommand", strings.ReplaceAll(ssh.Quote(append(proxy, h.name)...), "%", "%%"))
 		line("HostKeyAlias", hostKeyAlias(h.name))
 		line("UserKnownHostsFile", sshQuote(dirs.KnownHosts(h.uri, h.name)))
 		line("GlobalKnownHostsFile", "/dev/null")
@@ -170,18 +170,6 @@ func (c *call) sshConfig(hosts []sshHost) (string, error) {
 
 // sshQuote is a file name in ssh's configuration.
 func sshQuote(path string) string { return `"` + strings.ReplaceAll(path, "%", "%%") + `"` }
-
-// shellWords joins words for the shell that runs a ProxyCommand.
-func shellWords(words []string) string {
-	out := make([]string, len(words))
-	for i, w := range words {
-		out[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		if strings.Trim(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:+@") == "" {
-			out[i] = w
-		}
-	}
-	return strings.Join(out, " ")
-}
 
 // program is where this vmctl is: in PATH, where an update keeps it, or its own file.
 func (c *call) program() (string, error) {
