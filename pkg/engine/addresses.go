@@ -53,14 +53,13 @@ func (e *Engine) observeDHCP(ctx context.Context, w Wanted, s *snapshot) error {
 
 // release plans to give back what the machine was made with and does not ask for any
 // more, as long as the domain's metadata still says what that is.
-func (p *planner) release() error {
+func (p *planner) release() {
 	wanted := reservations(p.w.Machine.Name, p.w.Machine.Interfaces)
 	for _, r := range recorded(p.s.domain) {
 		if !slices.Contains(wanted, r) && slices.Contains(p.s.dhcp[r.network].Reserved, r.Reservation) {
 			p.add(releasing(r, "no longer asked for", true))
 		}
 	}
-	return nil
 }
 
 // reserve plans the reservations that are asked for, after the definition that

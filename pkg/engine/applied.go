@@ -28,7 +28,11 @@ func (r *Record) HasImage(id string) bool {
 	if len(r.Applied) == 0 {
 		return r.Image == id
 	}
-	image := r.Applied[len(r.Applied)-1].Image
+	return begins(r.Applied[len(r.Applied)-1].Image, id)
+}
+
+// begins says that an ID is that of the image of which an Applied knows the beginning.
+func begins(image, id string) bool {
 	return image != "" && (id == image || strings.HasPrefix(id, image+"-"))
 }
 
@@ -50,12 +54,12 @@ func (e *Engine) NoteApplied(ctx context.Context, name, first string, now Applie
 		return err
 	}
 	defer unlock()
-	d, err := e.managed(ctx, name)
+	d, err := e.Managed(ctx, name)
 	if err != nil {
 		return err
 	}
 	all := d.Record.Applied
-	if len(all) == 0 && now.Image != "" && (d.Record.Image == now.Image || strings.HasPrefix(d.Record.Image, now.Image+"-")) {
+	if len(all) == 0 && begins(now.Image, d.Record.Image) {
 		return nil
 	}
 	if len(all) == 0 && first != "" {

@@ -104,7 +104,7 @@ func (p *planner) decidePages(d *Definition) error {
 		if need := uint64(m.Memory / m.Hugepages); pages.Total < need {
 			return fault.New(fault.Refused, "%s cannot run on huge pages: it needs %d of %s, and %s has set aside %d",
 				m.Name, need, m.Hugepages, p.e.Host.URI, pages.Total).
-				WithHint("on the host: sysctl vm.nr_hugepages=%d sets 2MiB pages aside; or write hugepages: false", need)
+				WithHint("on the host: echo %d >/sys/kernel/mm/hugepages/hugepages-%dkB/nr_hugepages sets them aside; or write hugepages: false", need, m.Hugepages/spec.KiB)
 		}
 		return nil
 	}

@@ -226,7 +226,7 @@ func (p *planner) handAgain() {
 
 // pushing begins a plan of a delivery to a machine that is there.
 func (e *Engine) pushing(ctx context.Context, name string, d *Delivery) (*planner, error) {
-	domain, err := e.managed(ctx, name)
+	domain, err := e.Managed(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,9 @@ import (
 	"vmctl/pkg/fault"
 )
 
-// managed reads a machine's domain, with a sentence for people when there is none.
-func (e *Engine) managed(ctx context.Context, name string) (*Domain, error) {
+// Managed is the machine's domain, with a sentence for people when there is none; it refuses
+// foreign ones.
+func (e *Engine) Managed(ctx context.Context, name string) (*Domain, error) {
 	d, err := e.Host.Domains.Domain(ctx, name)
 	if fault.Is(err, fault.NotFound) {
 		return nil, fault.New(fault.NotFound, "machine %s is not up on %s", name, e.Host.URI).
@@ -20,14 +21,9 @@ func (e *Engine) managed(ctx context.Context, name string) (*Domain, error) {
 	return d, e.owned(d, false)
 }
 
-// Managed is the machine's domain; it refuses foreign ones.
-func (e *Engine) Managed(ctx context.Context, name string) (*Domain, error) {
-	return e.managed(ctx, name)
-}
-
 // Look is Managed for what only reads: also a machine that a newer vmctl made is shown.
 func (e *Engine) Look(ctx context.Context, name string) (*Domain, error) {
-	d, err := e.managed(ctx, name)
+	d, err := e.Managed(ctx, name)
 	if d != nil && newer(d) {
 		return d, nil
 	}
@@ -41,7 +37,7 @@ func (e *Engine) Stop(ctx context.Context, name string, o DownOptions) (string, 
 		return "", err
 	}
 	defer unlock()
-	d, err := e.managed(ctx, name)
+	d, err := e.Managed(ctx, name)
 	if err != nil {
 		return "", err
 	}

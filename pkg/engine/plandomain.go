@@ -28,9 +28,7 @@ func (p *planner) domain() error {
 	if p.running() {
 		p.dropLeft()
 	}
-	if err := p.release(); err != nil {
-		return err
-	}
+	p.release()
 	fresh := p.s.domain == nil || p.undefined
 	moved := !fresh && (p.s.domain.Record.Base != p.base.Path || p.s.domain.Record.Image != p.w.Image.ID)
 	if fresh || moved || p.remade && len(p.s.media) > 0 || p.s.domain.Transient || len(all) > 0 {
