@@ -95,7 +95,7 @@ func (c *call) down(ctx context.Context, name string, o engine.DownOptions) (*do
 		c.dropBuildRoots(t)
 	}
 	var removal *engine.Removal
-	w, move, err := c.settle(ctx, t, e, false, func() (err error) {
+	w, move, err := c.settle(ctx, t, e, func() (err error) {
 		removal, err = e.Down(ctx, name, o)
 		return err
 	})

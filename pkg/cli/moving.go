@@ -12,7 +12,7 @@ import (
 // settled does something with a machine. One whose move to another host was cut short is
 // looked for first: it stays here unless it has arrived there.
 func (c *call) settled(ctx context.Context, t *target, e *engine.Engine, do func() error) error {
-	w, _, err := c.settle(ctx, t, e, false, do)
+	w, _, err := c.settle(ctx, t, e, do)
 	if err == nil && w.Arrived {
 		return arrivedAt(c, t.name, e, w)
 	}
@@ -20,7 +20,7 @@ func (c *call) settled(ctx context.Context, t *target, e *engine.Engine, do func
 }
 
 // settle is settled for what also knows what to do with a machine that has arrived.
-func (c *call) settle(ctx context.Context, t *target, e *engine.Engine, restart bool, do func() error) (engine.Where, *engine.Move, error) {
+func (c *call) settle(ctx context.Context, t *target, e *engine.Engine, do func() error) (engine.Where, *engine.Move, error) {
 	err := do()
 	moving, ok := errors.AsType[*engine.MovingError](err)
 	if !ok {
@@ -36,7 +36,7 @@ func (c *call) settle(ctx context.Context, t *target, e *engine.Engine, restart 
 	default:
 		c.note(t.name, err)
 	}
-	w, err := m.Settle(ctx, restart, engine.StartOptions{Delivery: c.delivery(t)})
+	w, err := m.Settle(ctx, false, engine.StartOptions{Delivery: c.delivery(t)})
 	if err != nil || w.Arrived {
 		return w, m, err
 	}
