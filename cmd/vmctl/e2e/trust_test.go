@@ -278,6 +278,14 @@ func TestOthersOnThisMachine(t *testing.T) {
 	left, err := os.ReadDir(victim)
 	require.NoError(t, err)
 	assert.Empty(t, left)
+	// Nor does a project of theirs that lies above decide what a command is about.
+	as(fmt.Sprintf("cd %s && mkdir -p -m 777 project/domain && echo 'image: images/x' >project/domain/trap.yaml", shared))
+	deep := filepath.Join(shared, "project", "deep")
+	require.NoError(t, os.Mkdir(deep, 0o755))
+	r := p.finish(t, p.command(t, deep, "vmctl", "validate", "trap"))
+	assert.Equal(t, 4, r.code, "%s", r.out)
+	assert.Contains(t, r.err, filepath.Dir(deep)+" is another user's")
+	assert.Zero(t, p.finish(t, p.command(t, deep, "vmctl", "-C", filepath.Dir(deep), "validate", "trap")).code)
 	// A person is not led astray by what su left in their environment.
 	cmd := p.command(t, "/", "vmctl", "host", "list")
 	cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR=/run/user/61000")
