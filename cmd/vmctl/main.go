@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"vmctl/pkg/cli"
 )
@@ -26,12 +27,24 @@ func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
-		<-signals
-		cancel(errSignal)
-		<-signals
+		obey(signals, func() { cancel(errSignal) })
 		os.Exit(130) // the person has waited long enough for things to be taken back
 	}()
 	os.Exit(cli.Main(ctx, os.Args[1:], cli.System(version)))
+}
+
+// sameSignal is how long a signal is taken for the one before. timeout(1) sends its own twice, to the
+// program and to its group, and whoever hands on the Ctrl-C of a terminal does so with one that all have got.
+const sameSignal = 250 * time.Millisecond
+
+// obey cancels at the first signal, and returns at the second.
+func obey(signals <-chan os.Signal, cancel func()) {
+	<-signals
+	first := time.Now()
+	cancel()
+	for time.Since(first) < sameSignal {
+		<-signals
+	}
 }
 
 // collectLater lets the first garbage collection come at 16 MiB and not at 4, which most commands
