@@ -54,7 +54,7 @@ func (e *Engine) apply(ctx context.Context, p *Plan) error {
 // perform runs one operation and tells the sink. An operation that was interrupted, or
 // whose answer was lost, may have happened all the same: its own undo is tried.
 func (e *Engine) perform(ctx context.Context, machine string, o Op) error {
-	event := progress.Event{ID: machine + "/" + string(o.Action) + " " + o.Resource, Text: string(o.Action) + " " + o.Resource, Detail: o.Cause}
+	event := progress.Event{ID: machine + "/" + string(o.Action) + " " + o.Resource, Text: o.text(), Detail: o.Cause}
 	if o.total > 0 {
 		event.Unit, event.Total = progress.Bytes, o.total
 	}

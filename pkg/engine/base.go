@@ -71,6 +71,16 @@ func (n baseName) String() string {
 	return name + "." + n.role + optional("-", n.client)
 }
 
+// shownName is the name of a volume for people. Few lines have room for all of an upload's.
+func shownName(volume string) string {
+	n, ok := parseBase(volume)
+	if !ok {
+		return volume
+	}
+	n.id = shortID(n.id)
+	return n.String()
+}
+
 // uploader is the client whose upload it is.
 func (n baseName) uploader() string {
 	client, _, _ := strings.Cut(n.token, "-")

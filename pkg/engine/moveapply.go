@@ -33,7 +33,7 @@ func (m *Move) carryOut(ctx context.Context, plan *MovePlan, o MoveOptions) erro
 func (m *Move) perform(ctx context.Context, o MoveOp) error {
 	event := progress.Event{
 		ID:   m.Name + "/" + string(o.Action) + " " + o.Resource + " on " + o.Host,
-		Text: string(o.Action) + " " + o.Resource + " on " + o.Host, Detail: o.Cause,
+		Text: o.text() + " on " + o.Host, Detail: o.Cause,
 	}
 	report := func(p MoveProgress) {
 		event.Unit, event.Current, event.Total = progress.Bytes, min(p.Done, p.Total), p.Total

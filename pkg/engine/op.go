@@ -79,10 +79,13 @@ type Op struct {
 	total int64
 }
 
+// text is what is done with what, for people.
+func (o Op) text() string { return string(o.Action) + " " + shownName(o.Resource) }
+
 // String is the operation on one line, as plan prints it.
 func (o Op) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s", o.Action, o.Resource)
+	b.WriteString(o.text())
 	if o.Cause != "" {
 		fmt.Fprintf(&b, " (%s)", o.Cause)
 	}

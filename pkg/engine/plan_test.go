@@ -290,11 +290,11 @@ start domain example (was stopped)`,
 				c.w.Image.InPlace = false
 				*c.s = snapshot{pool: c.s.pool, capabilities: c.s.capabilities}
 			},
-			`create volume base-nix-aaaaaaaaaaaaaaaa.qcow2 (not on the host)
-create volume base-nix-aaaaaaaaaaaaaaaa.qcow2.sent (says how much has arrived)
-upload volume base-nix-aaaaaaaaaaaaaaaa.qcow2 (images/example)
-create volume base-nix-aaaaaaaaaaaaaaaa.qcow2.ok (marks the upload as whole)
-delete volume base-nix-aaaaaaaaaaaaaaaa.qcow2.sent (all has arrived)
+			`create volume base-nix-aaaaaaaaaaaa.qcow2 (not on the host)
+create volume base-nix-aaaaaaaaaaaa.qcow2.sent (says how much has arrived)
+upload volume base-nix-aaaaaaaaaaaa.qcow2 (images/example)
+create volume base-nix-aaaaaaaaaaaa.qcow2.ok (marks the upload as whole)
+delete volume base-nix-aaaaaaaaaaaa.qcow2.sent (all has arrived)
 create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)
 define domain example (not defined)
 start domain example (new)`,
@@ -305,12 +305,12 @@ start domain example (new)`,
 				name, _ := parseBase("base-nix-aaaaaaaaaaaaaaaa.qcow2")
 				*c.s = snapshot{pool: c.s.pool, capabilities: c.s.capabilities, unfinished: []*baseCopy{{name: name, volume: &Volume{Name: name.String()}}}}
 			},
-			`delete volume base-nix-aaaaaaaaaaaaaaaa.qcow2 (an earlier upload was cut short)
-create volume base-nix-aaaaaaaaaaaaaaaa.qcow2 (not on the host)
-create volume base-nix-aaaaaaaaaaaaaaaa.qcow2.sent (says how much has arrived)
-upload volume base-nix-aaaaaaaaaaaaaaaa.qcow2 (images/example)
-create volume base-nix-aaaaaaaaaaaaaaaa.qcow2.ok (marks the upload as whole)
-delete volume base-nix-aaaaaaaaaaaaaaaa.qcow2.sent (all has arrived)
+			`delete volume base-nix-aaaaaaaaaaaa.qcow2 (an earlier upload was cut short)
+create volume base-nix-aaaaaaaaaaaa.qcow2 (not on the host)
+create volume base-nix-aaaaaaaaaaaa.qcow2.sent (says how much has arrived)
+upload volume base-nix-aaaaaaaaaaaa.qcow2 (images/example)
+create volume base-nix-aaaaaaaaaaaa.qcow2.ok (marks the upload as whole)
+delete volume base-nix-aaaaaaaaaaaa.qcow2.sent (all has arrived)
 create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)
 define domain example (not defined)
 start domain example (new)`,
@@ -324,10 +324,10 @@ start domain example (new)`,
 				other := &baseCopy{name: old, volume: &Volume{Name: old.String()}}
 				*c.s = snapshot{pool: c.s.pool, capabilities: c.s.capabilities, unfinished: []*baseCopy{cut, other}, resumable: cut}
 			},
-			`delete volume base-nix-aaaaaaaaaaaaaaaa.me-2.qcow2 (an earlier upload was cut short)
-upload volume base-nix-aaaaaaaaaaaaaaaa.me-1.qcow2 (images/example, goes on where it was cut short)
-create volume base-nix-aaaaaaaaaaaaaaaa.me-1.qcow2.ok (marks the upload as whole)
-delete volume base-nix-aaaaaaaaaaaaaaaa.me-1.qcow2.sent (all has arrived)
+			`delete volume base-nix-aaaaaaaaaaaa.me-2.qcow2 (an earlier upload was cut short)
+upload volume base-nix-aaaaaaaaaaaa.me-1.qcow2 (images/example, goes on where it was cut short)
+create volume base-nix-aaaaaaaaaaaa.me-1.qcow2.ok (marks the upload as whole)
+delete volume base-nix-aaaaaaaaaaaa.me-1.qcow2.sent (all has arrived)
 create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)
 define domain example (not defined)
 start domain example (new)`,
@@ -348,7 +348,7 @@ start domain example (new)`,
 					uploads: []string{mine, mine + ".ok", mine + ".sent", theirs, theirs + ".ok", theirs + ".sent"},
 				}
 			},
-			"delete volume base-nix-aaaaaaaaaaaaaaaa.me-1.qcow2.sent (all has arrived)\n" +
+			"delete volume base-nix-aaaaaaaaaaaa.me-1.qcow2.sent (all has arrived)\n" +
 				"create volume ROOT (not there: 10GiB on nix-aaaaaaaaaaaa)\ndefine domain example (not defined)\nstart domain example (new)",
 		},
 		"an image that another client is at the end of uploading": {
