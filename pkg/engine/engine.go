@@ -235,6 +235,15 @@ func (e *Engine) MayChange(ctx context.Context, name string, adopt bool) error {
 	if err != nil || d == nil {
 		return err
 	}
+	return e.mayBecome(d, adopt)
+}
+
+// mayBecome refuses what is in the way of a machine that is to be made.
+func (e *Engine) mayBecome(d *Domain, adopt bool) error {
+	if foreign(d) {
+		return e.foreigner(d).
+			WithHint("give the machine another name, or rename the domain: virsh -c %s domrename %s NEW-NAME", ansi.ShellWord(e.Host.URI), d.Name)
+	}
 	return e.mayChange(d, adopt)
 }
 
@@ -250,12 +259,18 @@ func newer(d *Domain) bool {
 	return d.Record != nil && d.UUID == UUID(d.Name) && d.Record.Version > RecordVersion
 }
 
+// foreign says that vmctl did not make a domain.
+func foreign(d *Domain) bool { return d.Record == nil || d.UUID != UUID(d.Name) }
+
+func (e *Engine) foreigner(d *Domain) *fault.Error {
+	return fault.New(fault.Refused, "a domain called %s exists on %s, and vmctl did not make it", d.Name, e.Host.URI)
+}
+
 // owned refuses domains that are not this project's to change.
 func (e *Engine) owned(d *Domain, adopt bool) error {
 	switch {
-	case d.Record == nil || d.UUID != UUID(d.Name):
-		return fault.New(fault.Refused, "a domain called %s exists on %s, and vmctl did not make it", d.Name, e.Host.URI).
-			WithHint("give the machine another name, or rename the domain: virsh -c %s domrename %s NEW-NAME", ansi.ShellWord(e.Host.URI), d.Name)
+	case foreign(d):
+		return e.foreigner(d).WithHint("virsh looks after it, as in: virsh -c %s dominfo %s", ansi.ShellWord(e.Host.URI), d.Name)
 	case newer(d):
 		return fault.New(fault.Refused, "machine %s was made by a newer vmctl (%s)", d.Name, d.Record.Vmctl).
 			WithHint("use that version, or a newer one")

@@ -88,7 +88,7 @@ func (p *Plan) allowed() error {
 // plan is a pure function of what is wanted and what is there.
 func (e *Engine) plan(w Wanted, s *snapshot, o Options) (*Plan, error) {
 	if s.domain != nil {
-		if err := e.mayChange(s.domain, o.Adopt); err != nil {
+		if err := e.mayBecome(s.domain, o.Adopt); err != nil {
 			return nil, err
 		}
 	}
