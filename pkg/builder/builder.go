@@ -63,6 +63,9 @@ type Ref struct {
 	// Ask is asked before nix is for what is not known yet, by Build and BuildThere; what it
 	// refuses is not built. nil asks nobody.
 	Ask func(ctx context.Context) error
+
+	// done is what errors say could not be done with the flake; empty is "built".
+	done string
 }
 
 // Origin says which state of a flake something was built from.

@@ -141,7 +141,7 @@ func (b *Builder) failure(ctx context.Context, ref Ref, t *tracker, err error) e
 		return fault.New(fault.Interrupted, "the build of %s was interrupted", ref.subject())
 	}
 	if !ok {
-		e.Msg = fmt.Sprintf("%s could not be built: %v", ref.subject(), err)
+		e.Msg = fmt.Sprintf("%s could not be %s: %v", ref.subject(), ref.undone(), err)
 		return e.withHint("run it by hand to see more: %s build %s", b.nix, ref.Flake)
 	}
 	e.Raw = t.raw()
@@ -160,11 +160,11 @@ func (b *Builder) failure(ctx context.Context, ref Ref, t *tracker, err error) e
 	}
 	switch {
 	case c.sentence != "":
-		e.Msg = fmt.Sprintf("%s could not be built: %s", ref.subject(), c.sentence)
+		e.Msg = fmt.Sprintf("%s could not be %s: %s", ref.subject(), ref.undone(), c.sentence)
 	case isBuild:
-		e.Msg = fmt.Sprintf("%s could not be built: %s %s", ref.subject(), drvName(drv), strings.TrimPrefix(why, "builder "))
+		e.Msg = fmt.Sprintf("%s could not be %s: %s %s", ref.subject(), ref.undone(), drvName(drv), strings.TrimPrefix(why, "builder "))
 	default:
-		e.Msg = fmt.Sprintf("%s could not be built: %s", ref.subject(), oneSentence(p.text))
+		e.Msg = fmt.Sprintf("%s could not be %s: %s", ref.subject(), ref.undone(), oneSentence(p.text))
 	}
 	if e.Position != nil {
 		e.Msg += " (" + e.Position.Place() + ")"

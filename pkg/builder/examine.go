@@ -138,15 +138,16 @@ func (b *Builder) ask(ctx context.Context, ref Ref, wrapper string, into *answer
 
 // Offers are the configurations of a flake, by name alone: none of them is evaluated.
 func (b *Builder) Offers(ctx context.Context, ref Ref) ([]string, error) {
+	ref.done = "read"
 	ref, err := ref.check()
 	if err != nil {
 		return nil, err
 	}
-	show := b.show(ref, "build", "")
+	show := b.show(ref, "read", "")
 	names, err := b.names(ctx, ref)
 	if err != nil {
 		return nil, show.end(err, false, "")
 	}
 	slices.Sort(names)
-	return names, nil
+	return names, show.end(nil, false, "")
 }

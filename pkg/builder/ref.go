@@ -32,6 +32,14 @@ func (r Ref) subject() string {
 	return r.display()
 }
 
+// undone is what has failed, as in "could not be built".
+func (r Ref) undone() string {
+	if r.done != "" {
+		return r.done
+	}
+	return "built"
+}
+
 func (r Ref) machine() string {
 	if r.Machine != "" {
 		return r.Machine
@@ -75,6 +83,9 @@ func (r Ref) check() (Ref, error) {
 	}
 	dir, err := filepath.EvalSymlinks(r.Flake)
 	if os.IsNotExist(err) {
+		if r.done != "" {
+			return r, fault.New(fault.NotFound, "there is no directory %s", r.display())
+		}
 		return r, fault.New(fault.NotFound, "there is no directory %s to build the image from", r.display()).
 			WithHint("create it with a flake.nix, or correct image: in the definition")
 	}
@@ -86,8 +97,11 @@ func (r Ref) check() (Ref, error) {
 			WithHint("name the directory that holds flake.nix")
 	}
 	if file, err := os.Open(filepath.Join(dir, "flake.nix")); err != nil {
-		return r, fault.New(fault.NotFound, "%s is not a flake: it holds no readable flake.nix", r.display()).
-			WithHint("write %s, or correct image: in the definition", filepath.Join(r.display(), "flake.nix"))
+		none := fault.New(fault.NotFound, "%s is not a flake: it holds no readable flake.nix", r.display())
+		if r.done != "" {
+			return r, none
+		}
+		return r, none.WithHint("write %s, or correct image: in the definition", filepath.Join(r.display(), "flake.nix"))
 	} else {
 		_ = file.Close()
 	}
