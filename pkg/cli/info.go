@@ -64,7 +64,7 @@ func infoCommand() *command {
   ],
   "settings": {},
   "console": "vmctl console example",
-  "ssh": "ssh -p 2222 127.0.0.1",
+  "ssh": "ssh -p 2222 root@127.0.0.1",
   "ports": [
     { "address": "127.0.0.1", "host": 2222, "guest": 22, "protocol": "tcp", "auto": false }
   ],
@@ -123,7 +123,7 @@ func runInfo(ctx context.Context, c *call, _ *urfave.Context) error {
 	}
 	var r *infoResult
 	if d != nil {
-		r = c.infoOf(ctx, e.Host, d)
+		r = c.infoOf(ctx, e.Host, d, t.machine)
 	} else {
 		r = c.infoDeclared(e.Host, t)
 	}
@@ -136,7 +136,7 @@ func runInfo(ctx context.Context, c *call, _ *urfave.Context) error {
 }
 
 // infoOf is about a machine as the host has it.
-func (c *call) infoOf(ctx context.Context, host *engine.Host, d *engine.Domain) *infoResult {
+func (c *call) infoOf(ctx context.Context, host *engine.Host, d *engine.Domain, m *spec.Machine) *infoResult {
 	rec := d.Record
 	r := &infoResult{
 		Name: d.Name, Host: host.URI, State: string(d.State), UUID: d.UUID, Project: rec.Project,
@@ -160,7 +160,7 @@ func (c *call) infoOf(ctx context.Context, host *engine.Host, d *engine.Domain) 
 		network = rec.Network
 	}
 	r.deviceResult = devicesOf(d.Name, rec.Interfaces, rec.Shares, rec.Settings)
-	r.reach = c.reach(ctx, host, d.Name, network, rec.Ports)
+	r.reach = c.reach(ctx, host, d.Name, network, rec.Ports, m)
 	return r
 }
 

@@ -35,11 +35,11 @@ type ipResult struct {
 
 func runIP(ctx context.Context, c *call, _ *urfave.Context) error {
 	name := c.line.args[0]
-	_, e, d, err := c.observe(ctx, name)
+	t, e, d, err := c.observe(ctx, name)
 	if err != nil {
 		return err
 	}
-	addresses, err := c.addresses(ctx, e.Host, d)
+	addresses, err := c.addresses(ctx, e.Host, d, t.machine)
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func runIP(ctx context.Context, c *call, _ *urfave.Context) error {
 }
 
 // addresses are those of a running guest; that there are none is an error which says why.
-func (c *call) addresses(ctx context.Context, host *engine.Host, d *engine.Domain) ([]string, error) {
+func (c *call) addresses(ctx context.Context, host *engine.Host, d *engine.Domain, m *spec.Machine) ([]string, error) {
 	if !d.State.Active() {
 		return nil, fault.New(fault.NotFound, "%s is %s and has no address", d.Name, d.State).WithHint("vmctl start %s", d.Name)
 	}
@@ -63,7 +63,7 @@ func (c *call) addresses(ctx context.Context, host *engine.Host, d *engine.Domai
 	case spec.NetworkNone:
 		return nil, fault.New(fault.NotFound, "%s has no network", d.Name).WithHint("vmctl console %s", d.Name)
 	case spec.NetworkUser:
-		r := c.reach(ctx, host, d.Name, record.Network, record.Ports)
+		r := c.reach(ctx, host, d.Name, record.Network, record.Ports, m)
 		none := fault.New(fault.NotFound, "%s has no address of its own: it uses user networking", d.Name)
 		if r.SSH != "" {
 			return nil, none.WithHint("%s", r.SSH)

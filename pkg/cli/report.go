@@ -34,28 +34,33 @@ func (c *call) reachOf(name string, ports []spec.Port) reach {
 	return r
 }
 
-// reach finds out how to get to a machine. That it has no address yet is no error.
-func (c *call) reach(ctx context.Context, host *engine.Host, name, network string, ports []spec.Port) reach {
+// reach finds out how to get to a machine; what logs in stands in its definition, where there is
+// one. That it has no address yet is no error.
+func (c *call) reach(ctx context.Context, host *engine.Host, name, network string, ports []spec.Port, m *spec.Machine) reach {
 	r := c.reachOf(name, ports)
 	if !host.Local {
 		r.remote = host.URI
 	}
+	user := ""
+	if m != nil {
+		user = c.sshOf(m).User + "@"
+	}
 	if onNetwork(network) {
 		if addresses, err := host.Networks.Addresses(ctx, name); err == nil && len(addresses) > 0 {
 			r.Addresses = addresses
-			r.SSH = "ssh " + addresses[0]
+			r.SSH = "ssh " + user + addresses[0]
 		}
 		if len(r.Addresses) == 0 {
 			// As on a bridge, whose DHCP server nobody can ask, without an agent.
 			if said := c.reportOf(host.URI, name); said != nil && len(said.Addresses) > 0 {
-				r.Addresses, r.SSH = said.Addresses, "ssh "+said.Addresses[0]
+				r.Addresses, r.SSH = said.Addresses, "ssh "+user+said.Addresses[0]
 			}
 		}
 		r.unknown = len(r.Addresses) == 0
 	}
 	for _, p := range r.Ports {
 		if p.Guest == 22 && p.Protocol == "tcp" && host.Local {
-			r.SSH = fmt.Sprintf("ssh -p %d %s", p.Host, dial(p.Address))
+			r.SSH = fmt.Sprintf("ssh -p %d %s%s", p.Host, user, dial(p.Address))
 			break
 		}
 	}
@@ -122,7 +127,7 @@ const upJSON = `{
       "pending": [],
       "notes": [],
       "console": "vmctl console example",
-      "ssh": "ssh -p 2222 127.0.0.1",
+      "ssh": "ssh -p 2222 root@127.0.0.1",
       "ports": [
         { "address": "127.0.0.1", "host": 2222, "guest": 22, "protocol": "tcp", "auto": false }
       ],

@@ -121,7 +121,7 @@ func (c *call) start(ctx context.Context, name string, w waiting) (*startResult,
 	if r.Ready != "" {
 		c.waitAddress(ctx, e.Host, name, did.Record.Network)
 	}
-	r.reach = c.reach(ctx, e.Host, name, did.Record.Network, did.Record.Ports)
+	r.reach = c.reach(ctx, e.Host, name, did.Record.Network, did.Record.Ports, t.machine)
 	c.sayStart(r, time.Since(began))
 	return r, nil
 }

@@ -278,7 +278,7 @@ func (c *call) up(ctx context.Context, name string, o upOptions) (*upResult, err
 	if result.Ready != "" {
 		c.waitAddress(ctx, e.Host, name, network)
 	}
-	result.reach = c.reach(ctx, e.Host, name, network, outcome.Ports)
+	result.reach = c.reach(ctx, e.Host, name, network, outcome.Ports, t.machine)
 	c.sayUp(result, time.Since(began))
 	return result, nil
 }

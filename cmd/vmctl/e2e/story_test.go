@@ -32,7 +32,7 @@ func story(t *testing.T, p *person, firmware string) {
 
 	shown := s.ok("vmctl up tiny")
 	assert.Contains(t, shown, "tiny is ready after")
-	assert.Contains(t, shown, "ssh -p 2222 127.0.0.1")
+	assert.Contains(t, shown, "ssh -p 2222 tarn@127.0.0.1")
 	s.look(t, p, image)
 
 	settings := s.ok("stty -a")
@@ -107,7 +107,7 @@ func (s *shell) look(t *testing.T, p *person, image string) {
 	t.Helper()
 	assert.Regexp(t, `(?m)^tiny +running +1 +256MiB +2222→22 +images/tiny`, s.ok("vmctl list"))
 	info := s.ok("vmctl info tiny")
-	for _, word := range []string{"running", image, "256MiB", "1GiB", "vmctl console tiny", "ssh -p 2222 127.0.0.1"} {
+	for _, word := range []string{"running", image, "256MiB", "1GiB", "vmctl console tiny", "ssh -p 2222 tarn@127.0.0.1"} {
 		assert.Contains(t, unwrap(info), word)
 	}
 	var parsed struct {
@@ -121,7 +121,7 @@ func (s *shell) look(t *testing.T, p *person, image string) {
 	assert.Equal(t, p.volume("tiny"), parsed.Disk.Path)
 	shown, code := s.run("vmctl ip tiny")
 	assert.Equal(t, 4, code, "user networking gives no address")
-	assert.Contains(t, shown, "ssh -p 2222 127.0.0.1")
+	assert.Contains(t, shown, "ssh -p 2222 tarn@127.0.0.1")
 	// The guest may say that it is ready before it asks for a login.
 	eventually(t, func() bool { return strings.Contains(s.ok("vmctl logs tiny"), "tiny login:") })
 	assert.Contains(t, s.ok("vmctl logs tiny"), "tiny, a small Linux built by nix")
