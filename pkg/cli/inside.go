@@ -73,6 +73,9 @@ func (c *call) reachable(ctx context.Context, name string) (*reachable, error) {
 	if !d.State.Active() {
 		return nil, fault.New(fault.Refused, "%s is %s: nothing runs in it", name, d.State).WithHint("vmctl start %s", name)
 	}
+	if d.State == engine.StatePaused {
+		return nil, fault.New(fault.Refused, "%s is paused: nothing runs in it", name).WithHint("vmctl start %s resumes it", name)
+	}
 	m := &reachable{c: c, name: name, uri: t.uri, host: e.Host, d: d, ssh: spec.SSH{User: rootUser, Port: spec.SSHPort}}
 	if t.machine != nil {
 		m.ssh, m.project, m.made = c.sshOf(t.machine), t.project.Dir, t.machine.Identity

@@ -290,6 +290,8 @@ func scriptHost(ts *testscript.TestScript, neg bool, args []string) {
 		s.each((*enginetest.Host).Mend)
 	case "poweroff":
 		s.host.PowerOff(arg(1))
+	case "suspend": // NAME: somebody pauses it
+		s.host.Suspend(arg(1))
 	case "vanish": // NAME: somebody undefines it and removes its root disk
 		s.host.PowerOff(arg(1))
 		ts.Check(s.host.UndefineDomain(context.Background(), arg(1)))

@@ -183,6 +183,15 @@ func (h *Host) PowerOff(name string) {
 	}
 }
 
+// Suspend lets a guest pause, as virsh suspend does.
+func (h *Host) Suspend(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d := h.domains[name]; d != nil && d.state == engine.StateRunning {
+		d.state = engine.StatePaused
+	}
+}
+
 func (h *Host) stop(d *domain, kind engine.EventKind) {
 	transient := d.config == d.live
 	d.state, d.live = engine.StateShutOff, nil
