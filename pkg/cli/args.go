@@ -183,12 +183,19 @@ func (r *reader) argument(word string) error {
 // noCommand is the error about a word that is no command, or none of a noun's.
 func noCommand(all []*command, noun *command, word, found string) *fault.Error {
 	if noun != nil {
-		return usagef("%s has no command %q", noun.name, word).WithHint("%s", nearest(word, verbNames(noun.verbs),
+		wrong := usagef("%s has no command %q", noun.name, word)
+		if verb := sameVerb(word, verbNames(noun.verbs)); verb != "" {
+			return wrong.WithHint(found, noun.name+" "+verb)
+		}
+		return wrong.WithHint("%s", nearest(word, verbNames(noun.verbs),
 			strings.Replace(found, "%s", noun.name+" %s", 1), "it has "+join(verbNames(noun.verbs), ", ")))
 	}
 	wrong := usagef("there is no command %q", word)
 	if ours := ourWord(word); named(all, ours) != nil {
 		return wrong.WithHint(found, ours)
+	}
+	if hint := elsewhereWord(word); hint != "" {
+		return wrong.WithHint("%s", hint)
 	}
 	if suggest(word, verbNames(all)) == "" {
 		for _, c := range all {

@@ -76,6 +76,7 @@ func TestWrongLinesNameTheRightOne(t *testing.T) {
 	}{
 		"unknown verb":          {args: []string{"upp"}, msg: `there is no command "upp"`, hint: "did you mean vmctl up?"},
 		"unlike any verb":       {args: []string{"frobnicate"}, msg: `there is no command "frobnicate"`, hint: "vmctl help lists the commands"},
+		"what virsh does":       {args: []string{"dumpxml", "tiny"}, msg: `there is no command "dumpxml"`, hint: "virsh dumpxml NAME does it: a machine is a domain as any other"},
 		"another tool's verb":   {args: []string{"destroy"}, msg: `there is no command "destroy"`, hint: "did you mean vmctl down?"},
 		"hidden verb":           {args: []string{"complet"}, msg: `there is no command "complet"`, hint: "did you mean vmctl completion?"},
 		"unknown flag":          {args: []string{"up", "a", "--replcae"}, msg: "up has no flag --replcae", hint: "did you mean --replace?"},

@@ -34,7 +34,7 @@ func exitCodes() []exitCode {
 	return []exitCode{
 		{exitOK, "done, or nothing to do"},
 		{exitOther, "something else went wrong"},
-		{exitUsage, "the command line was not understood; `plan`: there is something to do"},
+		{exitUsage, "the command line was not understood; `plan` and `outdated`: there is something to do"},
 		{exitInvalid, "a machine definition has errors in it"},
 		{exitNotFound, "no such machine, domain, network or project"},
 		{exitRefused, "refused: not vmctl's, busy, or data would be lost"},

@@ -91,6 +91,7 @@ func TestWrongNounsNameTheRightOne(t *testing.T) {
 		"noun and a flag":          {[]string{"tree", "-q"}, "tree needs one of list, fell, water", "vmctl help tree explains them"},
 		"unknown noun":             {[]string{"treee", "list"}, `there is no command "treee"`, "did you mean vmctl tree?"},
 		"unknown verb":             {[]string{"tree", "lsit"}, `tree has no command "lsit"`, "did you mean vmctl tree list?"},
+		"another word for it":      {[]string{"tree", "ls"}, `tree has no command "ls"`, "did you mean vmctl tree list?"},
 		"unlike any verb":          {[]string{"tree", "frobnicate"}, `tree has no command "frobnicate"`, "it has list, fell, water"},
 		"verb of a noun alone":     {[]string{"fell"}, `there is no command "fell"`, "did you mean vmctl tree fell?"},
 		"unknown flag":             {[]string{"tree", "fell", "--dryrun"}, "tree fell has no flag --dryrun", "did you mean --dry-run?"},

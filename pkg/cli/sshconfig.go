@@ -51,6 +51,9 @@ type sshHost struct {
 }
 
 func runSSHConfig(ctx context.Context, c *call, in *urfave.Context) error {
+	if in.Bool("uninstall") && in.Bool("install") {
+		return usagef("--install and --uninstall ask for opposite things").WithHint("leave one of them out")
+	}
 	if in.Bool("uninstall") {
 		return c.uninstallSSHConfig()
 	}

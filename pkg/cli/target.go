@@ -188,7 +188,7 @@ func (c *call) declaredNames(in *urfave.Context) ([]string, error) {
 	names, err := p.Names()
 	if err == nil && len(names) == 0 {
 		err = fault.New(fault.NotFound, "the project %s has no machines", p.Dir).
-			WithHint("write one: %s/domain/NAME.yaml", p.Dir)
+			WithHint("vmctl init NAME writes one")
 	}
 	return names, err
 }

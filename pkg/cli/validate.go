@@ -72,7 +72,7 @@ func runValidate(_ context.Context, c *call, _ *urfave.Context) error {
 		}
 	}
 	if len(valid) == 0 && failed == nil {
-		return fault.New(fault.NotFound, "the project %s has no machines", p.Dir).WithHint("write one: domain/NAME.yaml")
+		return fault.New(fault.NotFound, "the project %s has no machines", p.Dir).WithHint("vmctl init NAME writes one")
 	}
 	return failed
 }

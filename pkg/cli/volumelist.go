@@ -106,12 +106,19 @@ func runVolumeList(ctx context.Context, c *call, _ *urfave.Context) error {
 		}
 	}
 	for _, name := range unique(c.line.args) {
-		_, e, err := c.open(ctx, name)
+		t, e, err := c.open(ctx, name)
 		if err != nil {
 			return err
 		}
+		before := len(result.Volumes)
 		if err := add(e, name); err != nil {
 			return err
+		}
+		if len(result.Volumes) == before && t.machine == nil {
+			// A machine that is gone may have left volumes; of one that never was there are none.
+			if _, err := e.Look(ctx, name); err != nil {
+				return c.known(ctx, t, e, err)
+			}
 		}
 	}
 	c.progress.Close()

@@ -2,7 +2,9 @@ package libvirt
 
 import (
 	"context"
+	"errors"
 	"io"
+	"strings"
 
 	golibvirt "libvirt.org/go/libvirt"
 
@@ -13,13 +15,17 @@ import (
 func (c *conn) OpenConsole(ctx context.Context, domain string, force bool) (io.ReadWriteCloser, error) {
 	doing := "attach to the console of domain " + quoteName(domain)
 	why := func(err error) error { return c.consoleEnd(domain, err) }
-	return openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
+	st, err := openStream(ctx, c, doing, why, func(l *golibvirt.Connect, s *golibvirt.Stream) error {
 		var flags golibvirt.DomainConsoleFlags
 		if force {
 			flags = golibvirt.DOMAIN_CONSOLE_FORCE
 		}
 		return c.withDomain(l, domain, func(d *golibvirt.Domain) error { return d.OpenConsole("", s, flags) })
 	})
+	if busy, ok := errors.AsType[*fault.Error](err); ok && strings.HasSuffix(busy.Msg, attachedAlready) {
+		return nil, busy.WithHint("vmctl console --force %s takes it over", domain)
+	}
+	return st, err
 }
 
 // consoleEnd says why a console broke off. libvirt says the same when the guest went

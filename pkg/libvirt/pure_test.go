@@ -40,6 +40,10 @@ func TestCallErrors(t *testing.T) {
 			fault.Refused, "port 127.0.0.1:2222 of the host is already in use", "write auto for the host's port",
 		},
 		{
+			golibvirt.ERR_INTERNAL_ERROR, "internal error: process exited while connecting to monitor: 2026-01-01T00:00:00Z qemu-system-x86_64: -netdev user,id=vmctl0,hostfwd=tcp:127.0.0.1:80-:80: Could not set up host forwarding rule 'tcp:127.0.0.1:80-:80'",
+			fault.Refused, "port 127.0.0.1:80 of the host is already in use, or is closed to QEMU's user, as ports below 1024 are", "from 1024 on",
+		},
+		{
 			golibvirt.ERR_INTERNAL_ERROR, "internal error: process exited while connecting to monitor: 2026-01-01T00:00:00Z qemu-system-x86_64: -blockdev {\"node-name\":\"x\"}: Failed to get \"write\" lock\nIs another process using the image [/x/root.qcow2]?",
 			fault.Refused, "another process has its disk image open", "only one writer",
 		},
@@ -53,11 +57,11 @@ func TestCallErrors(t *testing.T) {
 		},
 		{
 			golibvirt.ERR_SYSTEM_ERROR, "Cannot access backing file '/nix/store/x/nixos.qcow2' of storage file '/pool/x.qcow2' (as uid:64055, gid:64055): No such file or directory",
-			fault.NotFound, "its disk /nix/store/x/nixos.qcow2 is not there any more", "vmctl plan",
+			fault.NotFound, "its disk /nix/store/x/nixos.qcow2 is not on the host", "vmctl plan",
 		},
 		{
 			golibvirt.ERR_INTERNAL_ERROR, "internal error: process exited while connecting to monitor: 2026-01-01T00:00:00Z qemu-system-x86_64: -blockdev {\"driver\":\"file\"}: Could not open '/nowhere/x': No such file or directory",
-			fault.NotFound, "its disk /nowhere/x is not there any more", "vmctl plan",
+			fault.NotFound, "its disk /nowhere/x is not on the host", "vmctl plan",
 		},
 		{
 			golibvirt.ERR_INTERNAL_ERROR, "internal error: process exited while connecting to monitor: ",

@@ -27,6 +27,9 @@ func (r rule) match(message string) []string {
 // hostForward is QEMU's complaint about a port that something else listens on.
 const hostForward = `Could not set up host forwarding rule '(?:tcp|udp):([^']*?)-:`
 
+// attachedAlready is why a console or a channel cannot be opened.
+const attachedAlready = "somebody else is attached to it"
+
 // rules are tried in order, on errors of calls.
 var rules = []rule{
 	{
@@ -36,6 +39,11 @@ var rules = []rule{
 	{
 		`no (domain|network|storage pool) with matching name '([^']*)'`,
 		fault.NotFound, "there is no $1 $2", "",
+	},
+	{
+		`Could not set up host forwarding rule '(?:tcp|udp):([^']*?:(?:\d{1,3}|10[01]\d|102[0-3]))-:`,
+		fault.Refused, "port $1 of the host is already in use, or is closed to QEMU's user, as ports below 1024 are",
+		"write a port from 1024 on, or auto, for the host's port in the definition",
 	},
 	{
 		hostForward,
@@ -59,11 +67,11 @@ var rules = []rule{
 	},
 	{
 		`Cannot access (?:storage file|backing file) '([^']+)'.*: No such file or directory`,
-		fault.NotFound, "its disk $1 is not there any more", "vmctl plan shows what up would do about it",
+		fault.NotFound, "its disk $1 is not on the host", "vmctl plan shows what up would do about it; a disk of the host's own is named in volumes of the definition",
 	},
 	{
 		`Could not open '([^']+)': No such file or directory`,
-		fault.NotFound, "its disk $1 is not there any more", "vmctl plan shows what up would do about it",
+		fault.NotFound, "its disk $1 is not on the host", "vmctl plan shows what up would do about it; a disk of the host's own is named in volumes of the definition",
 	},
 	{
 		`cannot set up guest memory.*Cannot allocate memory`,
@@ -145,11 +153,11 @@ var rules = []rule{
 	},
 	{
 		`Active channel stream exists`,
-		fault.Refused, "somebody else is attached to it", "",
+		fault.Refused, attachedAlready, "",
 	},
 	{
 		`Active console session exists|another console session|console .* is already in use`,
-		fault.Refused, "somebody else is attached to it", "vmctl console --force takes it over",
+		fault.Refused, attachedAlready, "",
 	},
 	{
 		// A libvirtd that was killed leaves it, and another user's cannot remove it.

@@ -85,6 +85,11 @@ var noHost = []rule{
 		fault.Unreachable, "$1$2", "ssh to the host by hand shows what is wrong",
 	},
 	{
+		`no connection driver available`,
+		fault.Unreachable, "it is no URI, and neither vmctl nor libvirt knows a host of that name",
+		"write it as qemu:///system or qemu+ssh://user@host/system; vmctl host list shows the hosts that have names",
+	},
+	{
 		`(?i)XDG_RUNTIME_DIR|Cannot create user runtime directory '([^']+)'`,
 		fault.Unreachable, "there is no runtime directory for this user",
 		"log in properly (not by su), or make one: export XDG_RUNTIME_DIR=$(mktemp -d)",

@@ -93,7 +93,7 @@ func (h *Host) OpenConsole(ctx context.Context, name string, force bool) (io.Rea
 		if h.consoles[name] != nil {
 			if !force {
 				return nil, fault.New(fault.Refused, "cannot attach to the console of domain %s: somebody else is attached to it", name).
-					WithHint("vmctl console --force takes it over")
+					WithHint("vmctl console --force %s takes it over", name)
 			}
 			h.closeConsole(name, fault.New(fault.Refused, "somebody else took over the console of domain %s", name))
 		}

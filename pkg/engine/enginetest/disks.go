@@ -113,7 +113,7 @@ func (d *definition) detach(serial string) {
 // openable says what QEMU would say of a disk that a domain is to have.
 func (h *Host) openable(d *domain, disk string) error {
 	if path.Dir(disk) == h.pool.Target && h.volumes[path.Base(disk)] == nil {
-		return fault.New(fault.NotFound, "cannot start domain %s: its disk %s is not there any more", d.name, disk)
+		return fault.New(fault.NotFound, "cannot start domain %s: its disk %s is not on the host", d.name, disk)
 	}
 	for _, other := range h.domains {
 		if other != d && other.state.Active() && slices.Contains(other.live.disks, disk) {
