@@ -26,11 +26,12 @@ func main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	deps := cli.System(version)
 	go func() {
 		obey(signals, func() { cancel(errSignal) })
-		os.Exit(130) // the person has waited long enough for things to be taken back
+		os.Exit(cli.Abandon(deps)) // the person has waited long enough for things to be taken back
 	}()
-	os.Exit(cli.Main(ctx, os.Args[1:], cli.System(version)))
+	os.Exit(cli.Main(ctx, os.Args[1:], deps))
 }
 
 // sameSignal is how long a signal is taken for the one before. timeout(1) sends its own twice, to the

@@ -6,6 +6,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"vmctl/pkg/fault"
 	"vmctl/pkg/ui"
 )
 
@@ -37,6 +38,16 @@ func Main(ctx context.Context, args []string, deps *Deps) int {
 		ui.Error(deps.Streams, err)
 	}
 	return code
+}
+
+// Abandon leaves a command where it stands, for who will not wait until it has stopped cleanly, and
+// gives the exit code.
+func Abandon(deps *Deps) int {
+	ui.Abandon(deps.Streams)
+	err := fault.New(fault.Interrupted, "stopped at once: what was begun was not taken back").
+		WithHint("the same command goes on from there, and vmctl down removes it")
+	ui.Error(deps.Streams, err)
+	return codeOf(err)
 }
 
 // carryOut shows help or runs the verb.

@@ -56,6 +56,13 @@ func (g *region) frame(ended, rows []row, columns int) string {
 	return b.String()
 }
 
+// Abandon gives back a terminal whose progress nobody will close any more.
+func Abandon(s *Streams) {
+	if s.ErrTTY && !s.Dumb {
+		_, _ = s.Err.Write([]byte("\r" + eraseBelow + showCursor)) // there is nowhere left to tell
+	}
+}
+
 // occupied is the number of terminal lines from the first of the rows to the start
 // of the last. They were made for the terminal's width at that time: when it got
 // narrower since, terminals wrap them.
