@@ -74,6 +74,14 @@ func newCall(deps *Deps, l *line) *call {
 // global is a global flag's value, empty without one.
 func (c *call) global(name string) string { return written(c.line.global, name) }
 
+// noJSON refuses -o json of a verb that hands on what others print.
+func (c *call) noJSON(hint string, args ...any) error {
+	if !c.json() {
+		return nil
+	}
+	return usagef("%s has no JSON output", c.line.verb.path()).WithHint(hint, args...)
+}
+
 func (c *call) json() bool { return c.global("output") == outputJSON }
 
 // close ends what was opened.

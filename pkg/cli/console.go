@@ -27,6 +27,9 @@ func consoleCommand() *command {
 
 func runConsole(ctx context.Context, c *call, in *urfave.Context) error {
 	name := c.line.args[0]
+	if err := c.noJSON("vmctl console %s connects to it as it is", name); err != nil {
+		return err
+	}
 	_, e, d, err := c.observe(ctx, name)
 	if err != nil {
 		return err

@@ -103,6 +103,10 @@ func runCp(ctx context.Context, c *call, in *urfave.Context) error {
 		return err
 	}
 	switch {
+	case from.path == "-" && from.machine == "":
+		return usagef("cp reads files, and not its standard input").WithHint("vmctl exec %s sh -c 'cat >FILE' writes what is piped in", to.machine)
+	case to.path == "-" && to.machine == "":
+		return usagef("cp writes files, and not to its standard output").WithHint("vmctl exec %s cat %s prints one; ./- is a file of that name", from.machine, from.path)
 	case from.machine != "" && to.machine != "":
 		return usagef("cp copies between this machine and one other").
 			WithHint("copy in two steps: vmctl cp %s:%s FILE, then vmctl cp FILE %s:%s", from.machine, from.path, to.machine, to.path)

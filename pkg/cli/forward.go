@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -104,7 +105,7 @@ func freeLocal(ctx context.Context, all []forwarded) error {
 		// Held until all are known, so that no two are the same.
 		l, err := config.Listen(ctx, "tcp", f.listen())
 		if err != nil {
-			return fault.New(fault.Refused, "cannot listen on %s: it is in use, or not this machine's, or below 1024", f.listen()).
+			return fault.New(fault.Refused, "cannot listen on %s: %s", f.listen(), refusedPort(err)).
 				WithHint("take another port; auto:%d takes a free one", f.Guest)
 		}
 		defer func() { _ = l.Close() }()
@@ -113,6 +114,19 @@ func freeLocal(ctx context.Context, all []forwarded) error {
 		}
 	}
 	return nil
+}
+
+// refusedPort is why an address cannot be listened on, for people.
+func refusedPort(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "something else listens there"
+	case errors.Is(err, syscall.EACCES):
+		return "ports below 1024 are not for this user"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "the address is none of this machine's"
+	}
+	return err.Error()
 }
 
 func (m *reachable) forward(ctx context.Context, login *guest.SSH, result forwardResult) error {

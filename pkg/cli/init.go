@@ -12,6 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"vmctl/pkg/fault"
+	"vmctl/pkg/image"
 	"vmctl/pkg/project"
 	"vmctl/pkg/spec"
 	"vmctl/pkg/ui"
@@ -134,6 +135,11 @@ func (c *call) beginning(in *urfave.Context) (*beginning, error) {
 	}
 	if b.name, err = c.nameToBegin(b.image, dir); err != nil {
 		return nil, err
+	}
+	if b.image.Kind == spec.ImageKnown {
+		if err := image.CheckKnown(b.image.String()); err != nil {
+			return nil, err
+		}
 	}
 	if b.own {
 		b.image = spec.Image{Kind: spec.ImageFlake, Ref: "images/" + b.name}

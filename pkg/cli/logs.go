@@ -29,6 +29,9 @@ func logsCommand() *command {
 
 func runLogs(ctx context.Context, c *call, in *urfave.Context) error {
 	name := c.line.args[0]
+	if err := c.noJSON("vmctl logs %s prints it as it is", name); err != nil {
+		return err
+	}
 	person := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -35,8 +35,8 @@ func sshCommand() *command {
 }
 
 func runSSH(ctx context.Context, c *call, in *urfave.Context) error {
-	if c.json() {
-		return usagef("ssh has no JSON output").WithHint("vmctl exec -o json %s COMMAND", c.line.args[0])
+	if err := c.noJSON("vmctl exec -o json %s COMMAND", c.line.args[0]); err != nil {
+		return err
 	}
 	user := in.String("user")
 	if err := checkUser(user); err != nil {

@@ -138,7 +138,11 @@ func runVolumeList(ctx context.Context, c *call, _ *urfave.Context) error {
 		table.Row(r.Name, r.state(), r.Size.String(), r.Used.String(), join(r.Domains, ", "), encrypted)
 	}
 	if table.Len() == 0 {
-		c.say("there are no data volumes")
+		if names := c.line.args; len(names) > 0 {
+			c.say("there are no data volumes of " + join(unique(names), ", "))
+		} else {
+			c.say("there are no data volumes")
+		}
 		return nil
 	}
 	return table.Write(c.streams)

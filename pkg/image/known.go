@@ -153,7 +153,6 @@ func publisher(name string) string {
 
 // known finds a known image for an architecture in libvirt's words.
 func known(name, arch string) (KnownBuild, error) {
-	var names, same []string
 	for _, k := range KnownImages() {
 		if k.Name == name {
 			for _, b := range k.Builds {
@@ -164,6 +163,17 @@ func known(name, arch string) (KnownBuild, error) {
 			return KnownBuild{}, fault.New(fault.NotFound, "%s has no image for %s", name, arch).
 				WithHint("vmctl image list --known shows what there is")
 		}
+	}
+	return KnownBuild{}, CheckKnown(name)
+}
+
+// CheckKnown refuses a name that no known image has, with those that are near it.
+func CheckKnown(name string) error {
+	var names, same []string
+	for _, k := range KnownImages() {
+		if k.Name == name {
+			return nil
+		}
 		names = append(names, k.Name)
 		if publisher(k.Name) == publisher(name) {
 			same = append(same, k.Name)
@@ -171,10 +181,10 @@ func known(name, arch string) (KnownBuild, error) {
 	}
 	err := fault.New(fault.NotFound, "there is no known image %s", name)
 	if near := spec.Nearest(name, names); near != "" && publisher(near) == publisher(name) {
-		return KnownBuild{}, err.WithHint("did you mean %s?", near)
+		return err.WithHint("did you mean %s?", near)
 	}
 	if len(same) > 0 {
-		return KnownBuild{}, err.WithHint("there are %s; others can be named by URL, with checksums:", strings.Join(same, ", "))
+		return err.WithHint("there are %s; others can be named by URL, with checksums:", strings.Join(same, ", "))
 	}
-	return KnownBuild{}, err.WithHint("vmctl image list --known shows what there is")
+	return err.WithHint("vmctl image list --known shows what there is")
 }

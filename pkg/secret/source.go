@@ -165,14 +165,14 @@ func (r Reader) outsideStore(name, path string) error {
 }
 
 func unreadable(name string, err error) error {
-	kind := fault.Other
 	if errors.Is(err, fs.ErrNotExist) {
-		kind = fault.NotFound
+		missing := &fault.Error{Kind: fault.NotFound, Msg: "there is no file " + name, Cause: err}
+		return missing.WithHint("make it, or correct the secret's source in the definition; paths are relative to the project")
 	}
 	if inner, ok := errors.AsType[*fs.PathError](err); ok {
 		err = inner.Err
 	}
-	return fault.New(kind, "%s: %w", name, err)
+	return fault.New(fault.Other, "%s: %w", name, err)
 }
 
 // chomp takes one line break from the end, which programs print and nobody means.

@@ -101,7 +101,7 @@ func TestRefusesWithoutSayingTheSecret(t *testing.T) {
 		kind fault.Kind
 		says string
 	}{
-		{spec.Secret{File: "absent"}, fault.NotFound, "absent: no such file"},
+		{spec.Secret{File: "absent"}, fault.NotFound, "there is no file absent"},
 		{spec.Secret{File: "."}, fault.Invalid, ". is a directory"},
 		{spec.Secret{File: "/dev/null"}, fault.Invalid, "not a regular file"},
 		{spec.Secret{File: "link"}, fault.Refused, "link is in the nix store"},

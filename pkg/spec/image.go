@@ -68,7 +68,7 @@ func ParseImage(s string) (Image, error) {
 		if scheme == "nixos" {
 			err = err.WithHint("NixOS publishes no disk images: let nix build one, image: images/NAME")
 		} else if near := Nearest(scheme, words); near != "" {
-			err = err.WithHint("did you mean %s:?", near)
+			err = err.WithHint("did you mean %s:%s?", near, rest)
 		}
 		return Image{}, err
 	case hasScheme && (strings.Trim(rest, "/") == "" || strings.HasPrefix(strings.TrimLeft(rest, "/"), "-")):
