@@ -41,7 +41,7 @@ func (c *call) takeFlake(word string) (string, error) {
 	}
 	if img.Kind != spec.ImageFlake {
 		return "", usagef("%s is neither the name of a machine nor a flake", word).
-			WithHint("write a definition with image: %s", word)
+			WithHint("vmctl init NAME --image %s writes a definition", word)
 	}
 	shown := img.Ref
 	if isPath(img.Ref) && !filepath.IsAbs(img.Ref) {

@@ -52,6 +52,8 @@ type startResult struct {
 	Started bool   `json:"started"`
 	Ready   string `json:"ready"`
 	reach
+	// resumed says that the guest was paused.
+	resumed bool
 }
 
 func parseWaiting(in *urfave.Context) waiting {
@@ -105,7 +107,7 @@ func (c *call) start(ctx context.Context, name string, w waiting) (*startResult,
 	if err != nil {
 		return nil, c.known(ctx, t, e, err)
 	}
-	r := &startResult{Name: name, Host: e.Host.URI, Started: did.Booted, reach: c.reachOf(name, nil)}
+	r := &startResult{Name: name, Host: e.Host.URI, Started: did.Booted, resumed: did.Resumed, reach: c.reachOf(name, nil)}
 	x := expected{
 		attachment: attached, watched: watched{e, name, did.Delivering}, started: did.Booted,
 		network: did.Record.Network, ports: did.Record.Ports,
@@ -128,7 +130,11 @@ func (c *call) start(ctx context.Context, name string, w waiting) (*startResult,
 
 // sayStart tells a person how a start ended.
 func (c *call) sayStart(r *startResult, took time.Duration) {
-	if !r.Started {
+	switch {
+	case r.resumed:
+		c.sayDone("%s runs again: it was paused", r.Name)
+		return
+	case !r.Started:
 		c.sayDone("%s was running already", r.Name)
 		return
 	}

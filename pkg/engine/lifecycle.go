@@ -77,6 +77,8 @@ type StartOptions struct {
 type Started struct {
 	// Booted is false when the guest ran already.
 	Booted bool
+	// Resumed says that the guest was paused.
+	Resumed bool
 	// Delivering says that Deliver has to follow.
 	Delivering bool
 	// Record is what the machine was made from.
@@ -122,5 +124,7 @@ func (e *Engine) bootPlanned(ctx context.Context, p *planner, o StartOptions) (S
 	p.dropLeft()
 	p.boot()
 	p.handRunning(nil)
-	return Started{Booted: p.plan.has(ActionStartDomain), Delivering: p.plan.has(ActionHandOver), Record: d.Record}, e.apply(ctx, p.plan)
+	did := Started{Booted: p.plan.has(ActionStartDomain), Delivering: p.plan.has(ActionHandOver), Record: d.Record}
+	did.Resumed = !did.Booted && d.State == StatePaused
+	return did, e.apply(ctx, p.plan)
 }

@@ -162,7 +162,7 @@ func (s *SSH) Explain(ctx context.Context) error {
 			WithHint("if you know that it was made anew: vmctl ssh --new-key %s", s.Machine)
 	case keyUnknown:
 		return fault.New(fault.Refused, "the ssh host key of %s is not known, and nobody vouches for it", s.Machine).
-			WithHint("install qemu-guest-agent in the guest, from which vmctl learns it; or connect from a terminal, where ssh asks: vmctl ssh %s", s.Machine)
+			WithHint("its guest agent would: wait until it has booted, or install qemu-guest-agent in it; on a terminal ssh asks: vmctl ssh %s", s.Machine)
 	case notAnswering:
 		return fault.New(fault.Unreachable, "no ssh server answers in %s at %s", s.Machine, s.Route).
 			WithHint("vmctl logs %[1]s shows whether it has booted; vmctl exec %[1]s COMMAND needs no network", s.Machine)
