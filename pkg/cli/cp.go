@@ -9,6 +9,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/guest"
 	"vmctl/pkg/progress"
@@ -106,7 +107,7 @@ func runCp(ctx context.Context, c *call, in *urfave.Context) error {
 	case from.path == "-" && from.machine == "":
 		return usagef("cp reads files, and not its standard input").WithHint("vmctl exec %s sh -c 'cat >FILE' writes what is piped in", to.machine)
 	case to.path == "-" && to.machine == "":
-		return usagef("cp writes files, and not to its standard output").WithHint("vmctl exec %s cat %s prints one; ./- is a file of that name", from.machine, from.path)
+		return usagef("cp writes files, and not to its standard output").WithHint("vmctl exec %s cat %s prints one; ./- is a file of that name", from.machine, ansi.ShellWord(from.path))
 	case from.machine != "" && to.machine != "":
 		return usagef("cp copies between this machine and one other").
 			WithHint("copy in two steps: vmctl cp %s:%s FILE, then vmctl cp FILE %s:%s", from.machine, from.path, to.machine, to.path)

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/builder"
 	"vmctl/pkg/fault"
 	"vmctl/pkg/progress"
@@ -41,7 +42,7 @@ func (c *call) takeFlake(word string) (string, error) {
 	}
 	if img.Kind != spec.ImageFlake {
 		return "", usagef("%s is neither the name of a machine nor a flake", word).
-			WithHint("vmctl init NAME --image %s writes a definition", word)
+			WithHint("vmctl init NAME --image %s writes a definition", ansi.ShellWord(word))
 	}
 	shown := img.Ref
 	if isPath(img.Ref) && !filepath.IsAbs(img.Ref) {
