@@ -73,7 +73,7 @@ func TestPlainFlake(t *testing.T) {
 	shown := unwrap(s.ok("vmctl up .#web"))
 	assert.Contains(t, shown, "web is ready after")
 	assert.Contains(t, shown, "left out of the image, since the machine does not have their disks: /home")
-	assert.Contains(t, shown, "ssh -p 2222 tarn@127.0.0.1")
+	assert.Contains(t, shown, "ssh -p 2222 root@127.0.0.1")
 	// The image is of the configuration. The agent may answer before the console asks.
 	s.send("vmctl console web\n")
 	s.expect(`connected to web; leave with Ctrl-\]`)
