@@ -98,7 +98,11 @@ func runHostRemove(_ context.Context, c *call, _ *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	return list.Remove(c.line.args[0])
+	if err := list.Remove(c.line.args[0]); err != nil {
+		return err
+	}
+	c.say(c.line.args[0] + " names no host any more; the machines there stay as they are")
+	return nil
 }
 
 // listedHost is one host of a list.

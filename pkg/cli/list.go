@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -113,11 +114,11 @@ func runList(ctx context.Context, c *call, in *urfave.Context) error {
 		return c.listHost(ctx, uri, machines[uri], in.Bool("all"))
 	}, func(came answer[[]listed]) { l.rows = append(l.rows, came.is...) }))
 	c.progress.Close()
-	failed = spec.Join(failed, invalid)
 	if c.json() {
 		l.sort(0)
-		return results(c, append([]listed{}, l.rows...), failed)
+		return results(c, append([]listed{}, l.rows...), spec.Join(failed, invalid))
 	}
+	failed = errors.Join(failed, spec.Brief(invalid))
 	l.show()
 	if l.err != nil {
 		return l.err
