@@ -29,6 +29,8 @@ type call struct {
 	streams  *ui.Streams
 	progress ui.Progress
 	log      *slog.Logger
+	// lines says that standard error is lines of JSON, which a program reads.
+	lines bool
 
 	hosts openHosts
 	// ssh is the connection that all ssh of the command share.
@@ -61,6 +63,7 @@ func newCall(deps *Deps, l *line) *call {
 	if err != nil || c.global("quiet") != "" {
 		mode = ui.ModeQuiet
 	}
+	c.lines = mode == ui.ModeJSON
 	verbose := c.global("verbose") != ""
 	c.progress = &notedOnce{Progress: ui.NewProgress(deps.Streams, mode, verbose), said: map[string]bool{}}
 	c.log = slog.New(slog.DiscardHandler)
@@ -108,7 +111,11 @@ func (c *call) print(text string) error {
 // say tells a person on standard error how something ended; nobody reads it under
 // --quiet.
 func (c *call) say(text string) {
-	if c.global("quiet") == "" && !c.json() {
+	switch {
+	case c.global("quiet") != "" || c.json():
+	case c.lines:
+		ui.SayJSON(c.streams, text)
+	default:
 		// It may quote a domain's metadata, which others can write.
 		_, _ = io.WriteString(c.streams.Err, ansi.Plain(text)+"\n")
 	}

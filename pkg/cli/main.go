@@ -32,7 +32,7 @@ func Main(ctx context.Context, args []string, deps *Deps) int {
 	code := codeOf(err)
 	switch {
 	case err == nil || silent(err):
-	case c.json():
+	case c.json() || c.lines:
 		ui.ErrorJSON(deps.Streams, err, code)
 	default:
 		ui.Error(deps.Streams, err)

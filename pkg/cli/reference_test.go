@@ -73,7 +73,7 @@ func reference() string {
 	p("With `-o json` an error is one line on standard error; `kind` is other, usage, invalid, not-found, refused, unreachable,")
 	p("build, timeout or interrupted, and `code` the exit code. Fields may be added.\n")
 	p("```json\n%s\n```\n", `{"error":{"kind":"refused","code":5,"message":"…","details":"…","hint":"…"}}`)
-	p("With `--progress json` each step is one line on standard error; `status` is working, done, failed, skipped, note or log.\n")
+	p("With `--progress json` each step is such a line, too, and an error as well; `status` is working, done, failed, skipped, note or log.\n")
 	p("```json\n%s\n```\n", `{"progress":{"time":"2026-01-02T15:04:05.123Z","id":"example/build","status":"working","text":"build images/example"}}`)
 	p("## The definition\n")
 	p("`domain/NAME.yaml` describes the machine NAME: small letters, digits and `-`, %d characters at most.", spec.NameLength)

@@ -11,7 +11,7 @@ import (
 //
 //	{"progress":{"time":"2026-01-02T15:04:05.123Z","id":"example/build","status":"working","text":"build images/example"}}
 //
-// and an error at the end is a line {"error":{…}}, see ErrorJSON. Fields may be
+// what people are told in the end is a note, and an error at the end a line {"error":{…}}, see ErrorJSON. Fields may be
 // added; those that are here keep their meaning.
 type Record struct {
 	// Time is when the event was seen, in UTC, by RFC 3339 with milliseconds.
@@ -78,7 +78,7 @@ func (r *recorder) Emit(e progress.Event) {
 		t.recorded = recorded{now, e.Detail}
 	}
 	record := Record{
-		Time: now.UTC().Format("2006-01-02T15:04:05.000Z"),
+		Time: stamp(now),
 		ID:   clean(e.ID), Status: statusName(e.Status), Text: clean(e.Text), Detail: clean(e.Detail),
 		Total: e.Total,
 	}
@@ -97,10 +97,21 @@ func (r *recorder) Emit(e progress.Event) {
 			record.Seconds = now.Sub(t.start).Round(time.Millisecond).Seconds()
 		}
 	}
-	r.out.write(jsonLine(struct {
-		Progress Record `json:"progress"`
-	}{record}))
+	r.out.write(recordLine(record))
 }
+
+func recordLine(r Record) []byte {
+	return jsonLine(struct {
+		Progress Record `json:"progress"`
+	}{r})
+}
+
+// SayJSON writes what people are told in the end to standard error as a Record, for who reads progress as JSON.
+func SayJSON(s *Streams, text string) {
+	_, _ = s.Err.Write(recordLine(Record{Time: stamp(time.Now()), Status: statusName(progress.Note), Text: clean(text)}))
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 func statusName(s progress.Status) string {
 	switch s {
