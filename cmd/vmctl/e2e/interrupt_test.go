@@ -91,7 +91,7 @@ func TestInterrupted(t *testing.T) {
 		pr.ok(t, "up", "--no-wait", "tiny")
 		r := pr.interrupted(t, func(e event) bool { return strings.HasPrefix(e.ID, "tiny/stop domain") }, "down", "tiny")
 		assert.Equal(t, 130, r.code, r.err)
-		assert.Contains(t, r.err, "vmctl: interrupted")
+		assert.Contains(t, r.err, `"kind":"interrupted"`)
 		pr.ok(t, "down", "--force", "tiny")
 		p.nothingLeft(t, before)
 	})

@@ -84,7 +84,7 @@ func qemuDies(t *testing.T, pr *project) {
 	})
 	require.True(t, killed, r.err)
 	assert.Equal(t, 1, r.code, r.err)
-	assert.Contains(t, r.err, "hint:")
+	assert.Contains(t, r.err, `"hint":`)
 }
 
 // qemuCrashes uses a QEMU that answers libvirt's questions, and crashes when it is to run a guest.
