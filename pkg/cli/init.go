@@ -141,6 +141,10 @@ func (c *call) beginning(in *urfave.Context) (*beginning, error) {
 			return nil, err
 		}
 	}
+	if b.image.Kind == spec.ImageURL && in.String("sha256") == "" && in.String("checksums") == "" {
+		return nil, usagef("an image from the web needs a checksum").
+			WithHint("add --sha256 SUM, or --checksums URL, the publisher's file of them")
+	}
 	if b.own {
 		b.image = spec.Image{Kind: spec.ImageFlake, Ref: "images/" + b.name}
 	} else if b.image.Ref, err = fromProject(b.image, here, dir); err != nil {
