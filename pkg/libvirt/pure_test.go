@@ -113,7 +113,7 @@ func TestCallErrors(t *testing.T) {
 		},
 		{
 			golibvirt.ERR_OPERATION_FAILED, "operation failed: Active console session exists for this domain",
-			fault.Refused, "somebody else is attached to it", "--force",
+			fault.Refused, "somebody else is attached to it", "",
 		},
 		{
 			golibvirt.ERR_SYSTEM_ERROR, "Couldn't create lock file for device '/dev/pts/2' in path '/var/lock/LCK.._pts_2': File exists",
