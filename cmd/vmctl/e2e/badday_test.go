@@ -124,7 +124,7 @@ func networks(t *testing.T, pr *project) {
 	})
 	assert.Regexp(t, `^192\.168\.122\.\d+$`, address)
 	assert.Contains(t, pr.ok(t, "list").out, address)
-	assert.Contains(t, pr.ok(t, "info", "tiny").out, "ssh "+address)
+	assert.Contains(t, pr.ok(t, "info", "tiny").out, "ssh root@"+address)
 	assert.Contains(t, pr.ok(t, "down", "tiny").err, "it shut down")
 }
 

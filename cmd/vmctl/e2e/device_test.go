@@ -153,7 +153,7 @@ func TestDevicesRefused(t *testing.T) {
 	for lines, words := range map[string][]string{
 		"devices: {pci: [\"0000:99:00.0\"]}":                                 {"has no PCI device 0000:99:00.0", "lspci"},
 		"devices: {usb: [\"dead:beef\"]}":                                    {"has no USB device dead:beef", "lsusb"},
-		"hugepages: true":                                                    {"cannot run on huge pages", "vm.nr_hugepages"},
+		"hugepages: true":                                                    {"cannot run on huge pages", "/nr_hugepages"},
 		"cpu: EPYC-Nonsense":                                                 {"the CPU EPYC-Nonsense"},
 		"interfaces: [{bridge: br-none}]":                                    {"has no bridge br-none"},
 		"xml: [{at: devices, add: <sound/>}]":                                {"xml[0] of the definition, which adds <sound> to devices"},

@@ -47,9 +47,13 @@ func TestPush(t *testing.T) {
 		before := wire.Up.Load()
 		said = pr.ok(t, "-c", uri, "-v", "up", "--no-wait", machine).err
 		sent = wire.Up.Load() - before
-		base := regexp.MustCompile(`create volume (base-\S+\.raw)\.ok:`).FindStringSubmatch(said)
-		require.Len(t, base, 2, said)
-		got, err := os.ReadFile(filepath.Join(p.pool, base[1]))
+		// What is said has the beginning of the digest that is in the name.
+		base := regexp.MustCompile(`create volume (base-sha256-\w+)(\.\S+\.raw)\.ok:`).FindStringSubmatch(said)
+		require.Len(t, base, 3, said)
+		files, err := filepath.Glob(filepath.Join(p.pool, base[1]+"*"+base[2]))
+		require.NoError(t, err)
+		require.Len(t, files, 1)
+		got, err := os.ReadFile(files[0])
 		require.NoError(t, err)
 		assert.True(t, bytes.Equal(image, got), "the volume is the image")
 		return said, sent
