@@ -159,14 +159,20 @@ func (s *stage) kill(t *testing.T, sc scenario, k int, u course) bool {
 	if !ws.Signaled() {
 		require.Zero(t, ws.ExitStatus()) // it was through with fewer calls
 	}
+	s.heals(t, sc, k, u, "killed at point %d, %s", k, at.Call)
+	return at.N == k
+}
+
+// heals demands that the same command again puts right what a kill has left.
+func (s *stage) heals(t *testing.T, sc scenario, k int, u course, told ...any) {
+	t.Helper()
 	s.settled(t, sc)
 	if sc.killedAt != nil {
 		sc.killedAt(t, s, k)
 	}
 	s.ok(t, s.args(sc, sc.command...)...)
-	s.becomes(t, sc, u.state, "killed at point %d, %s", k, at.Call)
+	s.becomes(t, sc, u.state, told...)
 	s.clean(t, sc)
-	return at.N == k
 }
 
 // surprise kills vmctl, whose threads run as they like, at a random time of the k-th part of its course.
@@ -183,13 +189,7 @@ func (s *stage) surprise(t *testing.T, sc scenario, k int, u course) bool {
 	if !killed {
 		require.NoError(t, err)
 	}
-	s.settled(t, sc)
-	if sc.killedAt != nil {
-		sc.killedAt(t, s, k)
-	}
-	s.ok(t, s.args(sc, sc.command...)...)
-	s.becomes(t, sc, u.state, "killed after %s of about %s", after, u.took)
-	s.clean(t, sc)
+	s.heals(t, sc, k, u, "killed after %s of about %s", after, u.took)
 	return killed
 }
 
