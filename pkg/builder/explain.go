@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"vmctl/pkg/ansi"
 	"vmctl/pkg/proc"
 )
 
@@ -50,16 +51,9 @@ func untracked(m []string, e evidence) *verdict {
 	}
 	return &verdict{
 		sentence: fmt.Sprintf("it uses %s, which git does not track, and nix sees only what git tracks", shown),
-		hint:     "git add -N " + shellQuote(shown),
+		hint:     "git add -N " + ansi.ShellWord(shown),
 		file:     file,
 	}
-}
-
-func shellQuote(s string) string {
-	if regexp.MustCompile(`^[A-Za-z0-9_./@%+=:,-]+$`).MatchString(s) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // definedIn is the file that nix's module system names with a bad definition.

@@ -172,8 +172,6 @@ func (c *call) readAhead(ctx context.Context, t *target) {
 	c.ahead.mu.Lock()
 	defer c.ahead.mu.Unlock()
 	if t.ahead = c.ahead.files[file]; t.ahead == nil {
-		ctx, stop := context.WithCancel(ctx)
-		c.ahead.stop = append(c.ahead.stop, stop)
 		t.ahead = image.ReadAhead(ctx, file, image.Options{Cache: dirs.Cache, Progress: c.progress, Now: c.deps.Now, Task: t.name + "/image"})
 		c.ahead.files[file] = t.ahead
 	}
@@ -183,18 +181,14 @@ func (c *call) readAhead(ctx context.Context, t *target) {
 type readFiles struct {
 	mu    sync.Mutex
 	files map[string]*image.Ahead
-	stop  []context.CancelFunc
 }
 
 // end stops what is still read, for a command that has ended: nothing is to be written any more.
 func (r *readFiles) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, stop := range r.stop {
-		stop()
-	}
 	for _, file := range r.files {
-		file.Wait()
+		file.End()
 	}
 }
 

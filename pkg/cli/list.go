@@ -9,6 +9,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"vmctl/pkg/engine"
+	"vmctl/pkg/fault"
 	"vmctl/pkg/spec"
 )
 
@@ -118,7 +119,7 @@ func runList(ctx context.Context, c *call, in *urfave.Context) error {
 		l.sort(0)
 		return results(c, append([]listed{}, l.rows...), spec.Join(failed, invalid))
 	}
-	failed = errors.Join(failed, spec.Brief(invalid))
+	failed = errors.Join(failed, brief(invalid))
 	l.show()
 	if l.err != nil {
 		return l.err
@@ -152,6 +153,34 @@ func (c *call) machinesByHost() (map[string][]spec.Machine, error, error) {
 		machines[uri] = append(machines[uri], *m)
 	}
 	return machines, invalid, nil
+}
+
+// brief is err, but for a report of several problems, of which it says how many each file has: for
+// who asked for something else.
+func brief(err error) error {
+	if joined, ok := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err); ok {
+		var each []error
+		for _, one := range joined.Unwrap() {
+			each = append(each, brief(one))
+		}
+		return errors.Join(each...)
+	}
+	report, ok := errors.AsType[*spec.Error](err)
+	if !ok || len(report.Problems) < 2 {
+		return err
+	}
+	count := map[string]int{}
+	for _, p := range report.Problems {
+		count[p.File]++
+	}
+	var files []string
+	for _, file := range slices.Sorted(maps.Keys(count)) {
+		files = append(files, file+" has "+counted(count[file], "error"))
+	}
+	return fault.New(fault.Invalid, "%s", join(files, ", ")).WithHint("vmctl validate shows them")
 }
 
 // hostsToList is the host in use, and with all those that have a name.

@@ -36,7 +36,7 @@ func (c *call) settle(ctx context.Context, t *target, e *engine.Engine, do func(
 	default:
 		c.note(t.name, err)
 	}
-	w, err := m.Settle(ctx, false, engine.StartOptions{Delivery: c.delivery(t)})
+	w, err := m.Settle(ctx, engine.StartOptions{Delivery: c.delivery(t)})
 	if err != nil || w.Arrived {
 		return w, m, err
 	}

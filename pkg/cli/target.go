@@ -187,10 +187,13 @@ func (c *call) declaredNames(in *urfave.Context) ([]string, error) {
 	}
 	names, err := p.Names()
 	if err == nil && len(names) == 0 {
-		err = fault.New(fault.NotFound, "the project %s has no machines", p.Dir).
-			WithHint("vmctl init NAME writes one")
+		err = noMachines(p)
 	}
 	return names, err
+}
+
+func noMachines(p *project.Project) error {
+	return fault.New(fault.NotFound, "the project %s has no machines", p.Dir).WithHint("vmctl init NAME writes one")
 }
 
 func unique(names []string) []string {

@@ -7,7 +7,6 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
-	"vmctl/pkg/fault"
 	"vmctl/pkg/project"
 	"vmctl/pkg/spec"
 	"vmctl/pkg/ui"
@@ -72,7 +71,7 @@ func runValidate(_ context.Context, c *call, _ *urfave.Context) error {
 		}
 	}
 	if len(valid) == 0 && failed == nil {
-		return fault.New(fault.NotFound, "the project %s has no machines", p.Dir).WithHint("vmctl init NAME writes one")
+		return noMachines(p)
 	}
 	return failed
 }

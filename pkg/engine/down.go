@@ -292,7 +292,12 @@ func (e *Engine) leave(ctx context.Context, p *Plan) {
 	}
 	busy := ctx.Err() == nil && fault.Is(err, fault.Interrupted) // another vmctl is at work on it
 	if err != nil && !busy {
-		e.Sink.Emit(progress.Event{ID: p.Machine + "/left", Status: progress.Note,
-			Text: fmt.Sprintf("the image that %s lay on stays on the host, vmctl image prune removes it: %s", p.Machine, err)})
+		e.noteLeft(p.Machine, "the host", err)
 	}
+}
+
+// noteLeft says that an image stays which a machine does not lie on any more.
+func (e *Engine) noteLeft(machine, where string, err error) {
+	e.Sink.Emit(progress.Event{ID: machine + "/left", Status: progress.Note,
+		Text: fmt.Sprintf("the image that %s lay on stays on %s, vmctl image prune removes it: %s", machine, where, err)})
 }

@@ -2,10 +2,8 @@ package engine
 
 import (
 	"context"
-	"fmt"
 
 	"vmctl/pkg/fault"
-	"vmctl/pkg/progress"
 )
 
 // A machine is moved in an order that leaves, whatever is cut short, exactly one of the two
@@ -259,8 +257,7 @@ func (m *Move) leaveBase(ctx context.Context, was *Domain) error {
 		_, err = m.From.removeUnusedBases(ctx, pool, was)
 	}
 	if err != nil && ctx.Err() == nil {
-		m.From.Sink.Emit(progress.Event{ID: m.Name + "/left", Status: progress.Note,
-			Text: fmt.Sprintf("the image that %s lay on stays on %s, vmctl image prune removes it: %s", m.Name, m.FromName, err)})
+		m.From.noteLeft(m.Name, m.FromName, err)
 		return nil
 	}
 	return err

@@ -277,7 +277,7 @@ func TestMoveKilled(t *testing.T) {
 			p.whole(t, p.b, p.a, true)
 		},
 		"up": func(t *testing.T, p *pair, arrived bool) {
-			w, err := p.move(p.a, p.b).Settle(t.Context(), true, engine.StartOptions{})
+			w, err := p.move(p.a, p.b).Settle(t.Context(), engine.StartOptions{})
 			require.NoError(t, err)
 			assert.Equal(t, arrived && w.Note != nil, w.Arrived)
 			if arrived {
@@ -292,7 +292,7 @@ func TestMoveKilled(t *testing.T) {
 			p.whole(t, p.b, p.a, true)
 		},
 		"down": func(t *testing.T, p *pair, arrived bool) {
-			w, err := p.move(p.a, p.b).Settle(t.Context(), false, engine.StartOptions{})
+			w, err := p.move(p.a, p.b).Settle(t.Context(), engine.StartOptions{})
 			require.NoError(t, err)
 			if w.Arrived {
 				_, err := p.move(p.a, p.b).Run(t.Context(), p.options(engine.WayAuto))
@@ -411,7 +411,7 @@ func TestMoveHeld(t *testing.T) {
 	p.a.SetMoving(true)
 	_, err = p.move(p.a, p.b).Run(t.Context(), p.options(engine.WayAuto))
 	require.ErrorContains(t, err, "libvirt on a is still at a move of example")
-	_, err = p.move(p.a, p.b).Settle(t.Context(), true, engine.StartOptions{})
+	_, err = p.move(p.a, p.b).Settle(t.Context(), engine.StartOptions{})
 	require.ErrorContains(t, err, "libvirt on a is still at a move of example")
 	p.a.SetMoving(false)
 	moved, err := p.move(p.a, p.b).Run(t.Context(), p.options(engine.WayAuto))

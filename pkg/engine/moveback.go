@@ -102,9 +102,9 @@ func (m *Move) where(ctx context.Context, d *Domain) (Where, error) {
 
 // Settle finds out where a machine is whose move was cut short, and takes the move back
 // unless the machine has arrived: then it stays on the first host, and what the other has of
-// it goes, if that can be reached (To is nil where nobody could connect to it). restart
-// says that a guest that was stopped for the move runs again.
-func (m *Move) Settle(ctx context.Context, restart bool, start StartOptions) (Where, error) {
+// it goes, if that can be reached (To is nil where nobody could connect to it). A guest that was
+// stopped for the move stays off.
+func (m *Move) Settle(ctx context.Context, start StartOptions) (Where, error) {
 	unlock, err := m.From.Locker.Lock(ctx, m.Name)
 	if err != nil {
 		return Where{}, err
@@ -118,7 +118,7 @@ func (m *Move) Settle(ctx context.Context, restart bool, start StartOptions) (Wh
 	if err != nil || w.Note == nil || w.Arrived {
 		return w, err
 	}
-	return w, m.giveUp(ctx, true, restart, start)
+	return w, m.giveUp(ctx, true, false, start)
 }
 
 // GiveUp takes a move back without asking whether the machine has arrived.

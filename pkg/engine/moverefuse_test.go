@@ -113,11 +113,11 @@ func TestMoveNotes(t *testing.T) {
 	removal := down(t, p.b)
 	assert.True(t, removal.Copies)
 	assert.Empty(t, p.b.VolumeNames())
-	_, err = p.move(p.a, p.b).Settle(t.Context(), true, engine.StartOptions{})
+	_, err = p.move(p.a, p.b).Settle(t.Context(), engine.StartOptions{})
 	require.ErrorContains(t, err, "as another computer calls it")
 	m := p.move(p.a, p.b)
 	m.To = nil
-	_, err = m.Settle(t.Context(), true, engine.StartOptions{})
+	_, err = m.Settle(t.Context(), engine.StartOptions{})
 	require.ErrorContains(t, err, "whether example has arrived on "+uriB+" is not known")
 	require.NoError(t, m.GiveUp(t.Context(), engine.StartOptions{}))
 	d, err := p.a.Domain(t.Context(), "example")

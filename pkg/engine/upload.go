@@ -66,8 +66,11 @@ func (e *Engine) upload(ctx context.Context, u *upload, report report) error {
 		return u.stays(err)
 	}
 	after, err := file.Stat()
-	changed := err == nil && (!after.ModTime().Equal(before.ModTime()) || after.Size() != before.Size())
-	if changed || err == nil && u.img.Judged != nil && !Unchanged(before, after) {
+	same := notWritten
+	if u.img.Judged != nil {
+		same = Unchanged
+	}
+	if err == nil && !same(before, after) {
 		err = fault.New(fault.Build, "image %s was written to while it was uploaded", u.img.Path).
 			WithHint("shut down what uses it, and run the same command again")
 	}
@@ -83,7 +86,12 @@ func Unchanged(before, after os.FileInfo) bool {
 		}
 		return syscall.Timespec{}
 	}
-	return os.SameFile(before, after) && after.ModTime().Equal(before.ModTime()) && after.Size() == before.Size() && changed(after) == changed(before)
+	return os.SameFile(before, after) && notWritten(before, after) && changed(after) == changed(before)
+}
+
+// notWritten is Unchanged for a file that may become one of several links meanwhile, as those in a nix store do.
+func notWritten(before, after os.FileInfo) bool {
+	return after.ModTime().Equal(before.ModTime()) && after.Size() == before.Size()
 }
 
 // byContent says that the way by content is tried.

@@ -6,22 +6,26 @@ import (
 )
 
 // Ahead is what was read of a file before anybody needed it.
-type Ahead struct{ read func() (stamp, string) }
+type Ahead struct {
+	read func() (stamp, string)
+	stop context.CancelFunc
+}
 
 // ReadAhead begins to find out the digest of a file, which takes a second for a gigabyte that
 // can pass while something else is waited for; Obtain uses what was found when it is in
-// Options.Ahead. What is wrong with the file, Obtain says. Reading ends with ctx, soon.
+// Options.Ahead. What is wrong with the file, Obtain says. Reading ends with ctx, or with End.
 func ReadAhead(ctx context.Context, file string, opts Options) *Ahead {
 	type result struct {
 		stamp
 		sum string
 	}
+	ctx, stop := context.WithCancel(ctx)
 	done := make(chan result, 1)
 	go func() {
 		is, sum := readAhead(ctx, file, opts)
 		done <- result{is, sum}
 	}()
-	return &Ahead{sync.OnceValues(func() (stamp, string) { r := <-done; return r.stamp, r.sum })}
+	return &Ahead{sync.OnceValues(func() (stamp, string) { r := <-done; return r.stamp, r.sum }), stop}
 }
 
 func readAhead(ctx context.Context, file string, opts Options) (stamp, string) {
@@ -48,8 +52,11 @@ func readAhead(ctx context.Context, file string, opts Options) (stamp, string) {
 	return read, sum
 }
 
-// Wait waits until reading has ended, and what was found is remembered.
-func (a *Ahead) Wait() { _, _ = a.read() }
+// End stops reading, and returns when nothing is remembered any more.
+func (a *Ahead) End() {
+	a.stop()
+	_, _ = a.read()
+}
 
 // of is the digest of a file that was read ahead and has not changed since, or nothing.
 func (a *Ahead) of(want stamp) string {

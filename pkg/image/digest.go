@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vmctl/pkg/ansi"
+	"vmctl/pkg/engine"
 	"vmctl/pkg/progress"
 	"vmctl/pkg/safefile"
 )
@@ -74,7 +75,7 @@ func digest(ctx context.Context, f *os.File, abs string, info os.FileInfo, s sub
 	if err != nil {
 		return "", s.bad("could not be read: %w", err)
 	}
-	if after, _ := stampOf(abs, again); after != before {
+	if !engine.Unchanged(info, again) {
 		return "", s.bad("changed while it was being read").WithHint("wait until it is written, then try again")
 	}
 	now := opts.Now

@@ -66,12 +66,8 @@ var rules = []rule{
 		"put the image where QEMU's user can reach it (every directory above it needs x), or use qemu:///session",
 	},
 	{
-		`Cannot access (?:storage file|backing file) '([^']+)'.*: No such file or directory`,
-		fault.NotFound, "its disk $1 is not on the host", "vmctl plan shows what up would do about it; a disk of the host's own is named in volumes of the definition",
-	},
-	{
-		`Could not open '([^']+)': No such file or directory`,
-		fault.NotFound, "its disk $1 is not on the host", "vmctl plan shows what up would do about it; a disk of the host's own is named in volumes of the definition",
+		`Cannot access (?:storage file|backing file) '([^']+)'.*: No such file or directory|Could not open '([^']+)': No such file or directory`,
+		fault.NotFound, "its disk $1$2 is not on the host", "vmctl plan shows what up would do about it; a disk of the host's own is named in volumes of the definition",
 	},
 	{
 		`cannot set up guest memory.*Cannot allocate memory`,

@@ -3,7 +3,6 @@ package spec
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -74,38 +73,6 @@ func Join(errs ...error) error {
 		return &all
 	}
 	return errors.Join(append([]error{&all}, others...)...)
-}
-
-// Brief is err, but for a report of several problems, of which it says how many each file has: for
-// who asked for something else.
-func Brief(err error) error {
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) {
-		var each []error
-		for _, one := range joined.Unwrap() {
-			each = append(each, Brief(one))
-		}
-		return errors.Join(each...)
-	}
-	var report *Error
-	if !errors.As(err, &report) || len(report.Problems) < 2 {
-		return err
-	}
-	var files []string
-	count := map[string]int{}
-	for _, p := range report.Problems {
-		if count[p.File]++; count[p.File] == 1 {
-			files = append(files, p.File)
-		}
-	}
-	for i, file := range files {
-		noun := "errors"
-		if count[file] == 1 {
-			noun = "error"
-		}
-		files[i] = fmt.Sprintf("%s has %d %s", file, count[file], noun)
-	}
-	return fault.New(fault.Invalid, "%s", strings.Join(files, ", ")).WithHint("vmctl validate shows them")
 }
 
 func (e *Error) sort() {

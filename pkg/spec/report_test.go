@@ -65,12 +65,4 @@ func TestJoin(t *testing.T) {
 	require.ErrorAs(t, mixed, &report)
 	assert.Equal(t, fault.Invalid, fault.KindOf(mixed))
 	assert.EqualError(t, spec.Join(other), "other")
-
-	require.NoError(t, spec.Brief(nil))
-	assert.Equal(t, b, spec.Brief(b), "one problem is short")
-	brief := spec.Brief(spec.Join(joined, other))
-	require.ErrorIs(t, brief, other)
-	assert.Equal(t, fault.Invalid, fault.KindOf(brief))
-	assert.EqualError(t, spec.Brief(joined), "a.yaml has 2 errors, b.yaml has 1 error")
-	assert.Equal(t, "vmctl validate shows them", fault.HintOf(spec.Brief(joined)))
 }
